@@ -1,0 +1,1 @@
+"""xarray backend and dask-native arrays for Nikon .nd2 files."""

@@ -1,0 +1,1 @@
+"""xarray objects over frames; xarray and dask live here and above."""

@@ -1,0 +1,1 @@
+"""The `limnd2-xr` command."""

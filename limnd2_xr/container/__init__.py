@@ -1,0 +1,1 @@
+"""Bytes of an .nd2 file: sources, chunk headers, the chunk map."""

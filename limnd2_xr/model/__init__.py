@@ -1,0 +1,1 @@
+"""The metadata of a file as frozen dataclasses; no I/O."""

@@ -1,0 +1,1 @@
+"""The public test kit: synthetic files, hypothesis strategies, counting sources."""
