@@ -79,18 +79,24 @@ class Level:
         return name in self.names
 
     def __getitem__(self, name: str) -> Value:
-        for i in range(len(self.names) - 1, -1, -1):
-            if self.names[i] == name:
-                return self.values[i]
-        raise KeyError(name)
+        names = self.names
+        if name not in names:
+            raise KeyError(name)
+        if names.count(name) == 1:
+            return self.values[names.index(name)]
+        return self.values[len(names) - 1 - names[::-1].index(name)]
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Level):
             return NotImplemented
+        # A value that is not equal to itself is NaN; here it equals another NaN.
         return (
             self.names == other.names
             and self.kinds == other.kinds
-            and self.values == other.values
+            and all(
+                a == b or (a != a and b != b)  # noqa: PLR0124
+                for a, b in zip(self.values, other.values, strict=True)
+            )
         )
 
     __hash__ = None  # type: ignore[assignment]
