@@ -1,0 +1,1 @@
+"""Benchmarks in asv's layout: `cd asv_bench && asv run --python=same --quick`."""
