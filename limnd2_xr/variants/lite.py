@@ -105,7 +105,7 @@ def _inflate(data: bytes) -> bytes:
     try:
         # One byte more than announced, so that a longer stream is noticed.
         plain: bytes = stream.decompress(packed, size + 1)
-    except IsalError as error:
+    except IsalError as error:  # type: ignore[misc]  # isal types it as an instance
         raise CorruptChunk(
             f"zlib stream does not inflate: {error}", offset=12
         ) from None
