@@ -65,7 +65,7 @@ def runnable_pages() -> list[Path]:
 @pytest.fixture(scope="module")
 def cells() -> bytes:
     """Return the bytes of the cells.nd2 that the pages talk about."""
-    data: bytes = runpy.run_path(str(REPO / "tests" / "docs_sample.py"))["build"]()
+    data: bytes = runpy.run_path(str(REPO / "tests" / "docs_sample.py"))["build_cells"]()
     return data
 
 

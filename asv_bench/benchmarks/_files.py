@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from limnd2_xr.container.source import observe_reads
+from limnd2_xr.frames.store import FrameStore
+from limnd2_xr.testing.synthetic import ChannelSpec, SyntheticSpec, TimeLoop, write
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SAMPLES = Path(
     os.environ.get("LIMND2_XR_DATA", Path(__file__).resolve().parents[3] / "shared" / "samples")
@@ -15,9 +22,127 @@ WINDOW = (slice(1000, 1064), slice(500, 564))
 """Rows and columns of the small window read of each large frame."""
 
 
+def make(kind: str, folder: Path, *, quick: bool) -> Path:
+    """Write a file if it is not there yet; return its path.
+
+    Parameters
+    ----------
+    kind
+        ``stack``, ``two_channels``, ``zlib``, ``tiny`` or ``long_map``.
+    folder
+        Where to write it.
+    quick
+        Write a smaller one.
+    """
+    spec = _SPECS[kind](quick=quick)
+    path = folder / f"{kind}_{spec.n_frames}.nd2"
+    if not path.exists():
+        partial = path.with_suffix(".partial")
+        write(partial, spec)
+        with partial.open("rb") as file:  # so that no write-back disturbs the timing
+            os.fsync(file.fileno())
+        partial.replace(path)
+    return path
+
+
+def stack(*, quick: bool) -> SyntheticSpec:
+    """Large frames, one channel."""
+    return _large(16 if quick else 128)
+
+
+def two_channels(*, quick: bool) -> SyntheticSpec:
+    """Large frames, two channels interleaved."""
+    return _large(8 if quick else 64, ("DAPI", "GFP"))
+
+
+def zlib(*, quick: bool) -> SyntheticSpec:
+    """Large compressed frames."""
+    return _large(4 if quick else 32, compression="zlib")
+
+
+def tiny(*, quick: bool) -> SyntheticSpec:
+    """Very many very small frames."""
+    return SyntheticSpec(loops=(TimeLoop(2_000 if quick else 20_000),), width=16, height=16)
+
+
+def long_map(*, quick: bool) -> SyntheticSpec:
+    """A million chunks with next to nothing in them."""
+    return SyntheticSpec(
+        loops=(TimeLoop(50_000 if quick else 1_000_000),),
+        width=2,
+        height=2,
+        dtype="uint8",
+        columns={},
+        alignment=1,
+        frame_name_nbytes=32,
+    )
+
+
+def frame_spans(path: Path, rows: slice | None = None) -> list[tuple[int, int]]:
+    """File offset and size of the pixels of each frame, or of some rows of each."""
+    with FrameStore.open(path) as store:
+        table = store.table
+        offsets = (table.chunk_offsets + table.header_nbytes).tolist()
+        sizes = table.nbytes.tolist()
+        row_nbytes = table.layout.row_nbytes
+    if rows is None:
+        return list(zip(offsets, sizes, strict=True))
+    nbytes = (rows.stop - rows.start) * row_nbytes
+    return [(offset + rows.start * row_nbytes, nbytes) for offset in offsets]
+
+
 def fingerprint(result: Any) -> list[int] | int:
     """Return a few numbers by which results of different libraries can be compared."""
     if isinstance(result, np.ndarray):
         sample = result[..., ::97, ::89] if result.ndim > 1 else result[::9973]
         return [result.size, int(sample.sum(dtype=np.int64))]
     return int(result)
+
+
+def reads_of(work: Callable[[], object]) -> int:
+    """Count the reads that a piece of work does."""
+    seen: list[int] = []
+    stop = observe_reads(lambda _offset, nbytes: seen.append(nbytes))
+    try:
+        work()
+    finally:
+        stop()
+    return len(seen)
+
+
+def _large(count: int, names: tuple[str, ...] = ("GFP",), **more: Any) -> SyntheticSpec:
+    noise = _PhotonNoise(len(names))
+    return SyntheticSpec(
+        loops=(TimeLoop(count),),
+        width=2048,
+        height=2048,
+        channels=tuple(map(ChannelSpec, names)),
+        pixels=noise,
+        **more,
+    )
+
+
+class _PhotonNoise:
+    """Cells on a dark ground as a camera sees them; the same frame, shifted for each."""
+
+    def __init__(self, components: int) -> None:
+        rng = np.random.default_rng(20)
+        y, x = np.mgrid[:2048, :2048]
+        light = np.full((2048, 2048), 110.0)
+        for centre_y, centre_x, size in rng.uniform((0, 0, 20), (2048, 2048, 90), (40, 3)):
+            distance = (y - centre_y) ** 2 + (x - centre_x) ** 2
+            light += 1500 * np.exp(-distance / (2 * size**2))
+        planes = [rng.poisson(light / (1 + c)) for c in range(components)]
+        self._frame = np.stack(planes, axis=-1).astype(np.uint16)
+
+    def __call__(self, index: int) -> np.ndarray[Any, np.dtype[np.uint16]]:
+        return np.roll(self._frame, 13 * index, axis=0)
+
+
+_SPECS: dict[str, Callable[..., SyntheticSpec]] = {
+    "stack": stack,
+    "two_channels": two_channels,
+    "zlib": zlib,
+    "tiny": tiny,
+    "long_map": long_map,
+}

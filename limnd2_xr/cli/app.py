@@ -1,0 +1,42 @@
+"""The Typer application: global options, and one command a module."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from limnd2_xr.cli.info import info
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Look at Nikon .nd2 microscope files.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(info)
+
+
+def _show_version(wanted: bool) -> None:  # noqa: FBT001
+    if wanted:
+        typer.echo(f"limnd2-xr {version('limnd2-xr')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _global_options(
+    *,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_show_version,
+            is_eager=True,
+            help="Print the version and stop.",
+        ),
+    ] = False,
+) -> None:
+    pass

@@ -1,0 +1,86 @@
+"""`limnd2-xr info`: what is in a file, for people and, as JSON, for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from typing import Annotated, Any
+
+import typer
+
+from limnd2_xr.cli.render import render
+from limnd2_xr.cli.summary import FileSummary, summarize
+from limnd2_xr.errors import Nd2Error, Nd2Warning
+from limnd2_xr.frames.store import FrameStore
+
+__all__ = ["info"]
+
+
+def info(
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE...", help="Paths or URLs of .nd2 files.")
+    ],
+    *,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help="Print one JSON document: an object, or a list for several files.",
+        ),
+    ] = False,
+) -> None:
+    """Show what is in .nd2 files.
+
+    Sizes, calibration, channels, loops, optics, when and with what it was taken. Exits
+    with 2 if a file could not be read; the others are shown all the same.
+    """
+    found = []
+    for name in files:
+        try:
+            summary = _look_at(name)
+        except (ImportError, Nd2Error, OSError, ValueError) as error:
+            _complain(name, error)
+            continue
+        found.append(summary)
+        if not as_json:
+            render(summary, spaced=len(found) > 1)
+    if as_json:
+        documents = [summary.to_plain() for summary in found]
+        _print_json(documents if len(files) > 1 else documents[0] if found else None)
+    if len(found) < len(files):
+        raise typer.Exit(2)
+
+
+def _look_at(name: str) -> FileSummary:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", Nd2Warning)
+        with FrameStore.open(name) as store:
+            summary = summarize(store)
+    for warning in caught:
+        _say(name, "warning: ", str(warning.message))
+    return summary
+
+
+def _print_json(document: Any) -> None:
+    if document is not None:
+        text = json.dumps(document, allow_nan=False, indent=2)
+        typer.echo(text)
+
+
+def _complain(name: str, error: Exception) -> None:
+    if isinstance(error, Nd2Error):
+        text = str(error)
+    elif isinstance(error, FileNotFoundError):
+        text = "no such file"
+    elif isinstance(error, OSError) and error.strerror:
+        text = error.strerror
+    else:
+        text = str(error) or type(error).__name__
+    _say(name, "", text)
+
+
+def _say(name: str, kind: str, text: str) -> None:
+    """Write one line to stderr, with the file named once."""
+    text = " ".join(text.split()).removeprefix(f"{name}: ")
+    sys.stderr.write(f"limnd2-xr: {name}: {kind}{text}\n")

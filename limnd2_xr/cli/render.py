@@ -1,0 +1,179 @@
+"""A `FileSummary` as text for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from limnd2_xr.cli.summary import ChannelSummary, FileSummary, LoopSummary
+
+__all__ = ["render"]
+
+PIPE_WIDTH = 160
+"""Columns where the output is not a terminal: lines of a file should not be folded."""
+SHOWN_POSITIONS = 8
+SHOWN_MISSING = 10
+
+
+def render(summary: FileSummary, *, spaced: bool) -> None:
+    """Print one file to stdout.
+
+    Parameters
+    ----------
+    summary
+        What to print.
+    spaced
+        Leave a line empty before it.
+    """
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=PIPE_WIDTH)
+    if spaced:
+        console.print()
+    console.print(_page(summary))
+
+
+def _page(summary: FileSummary) -> RenderableType:
+    title = Text(summary.path, style="bold")
+    facts = Table.grid(padding=(0, 2, 0, 0))
+    facts.add_column(style="dim", no_wrap=True)
+    facts.add_column(overflow="fold")
+    for name, value in _facts(summary):
+        facts.add_row(name, Text(value))
+    parts: list[RenderableType] = [title, Padding(facts, (0, 0, 0, 2))]
+    if summary.loops:
+        parts.append(Padding(_loops(summary.loops), (0, 0, 0, 2)))
+    parts.append(Padding(_channels(summary.channels), (0, 0, 0, 2)))
+    return Group(*parts)
+
+
+def _facts(summary: FileSummary) -> list[tuple[str, str]]:
+    lines = [
+        ("file", f"{nbytes_text(summary.nbytes)}, format {summary.format_version}"),
+        ("sizes", ", ".join(f"{dim} {n}" for dim, n in summary.sizes.items())),
+        ("pixels", _pixels(summary)),
+        ("calibration", _calibration(summary)),
+        ("taken", summary.acquired),
+        ("software", summary.software),
+        ("objective", _objective(summary)),
+        ("microscope", summary.microscope),
+        ("camera", summary.camera),
+        ("author", summary.author),
+        ("frames", _frames(summary)),
+        ("description", summary.description),
+    ]
+    return [(name, value) for name, value in lines if value]
+
+
+def _pixels(summary: FileSummary) -> str:
+    parts = [summary.dtype]
+    if summary.significant_bits != summary.bits:
+        parts.append(f"{summary.significant_bits} significant bits")
+    parts.append("not compressed" if summary.compression == "none" else summary.compression)
+    return ", ".join(parts)
+
+
+def _calibration(summary: FileSummary) -> str:
+    if summary.pixel_size_um is None:
+        return "not calibrated"
+    parts = [f"{summary.pixel_size_um:.6g} µm a pixel"]
+    if summary.z_step_um is not None:
+        parts.append(f"{summary.z_step_um:.6g} µm between slices")
+    return ", ".join(parts)
+
+
+def _objective(summary: FileSummary) -> str:
+    numbers = (
+        ("{:g}x", summary.magnification),
+        ("NA {:g}", summary.numerical_aperture),
+        ("immersion index {:g}", summary.refractive_index),
+        ("zoom {:g}", summary.zoom),
+    )
+    known = [text.format(value) for text, value in numbers if value is not None]
+    return ", ".join([summary.objective, *known] if summary.objective else known)
+
+
+def _frames(summary: FileSummary) -> str:
+    missing = summary.missing_frames
+    if not missing:
+        return f"{summary.n_frames}, none missing"
+    shown = ", ".join(map(str, missing[:SHOWN_MISSING]))
+    more = ", ..." if len(missing) > SHOWN_MISSING else ""
+    return f"{summary.n_frames}, {len(missing)} missing: {shown}{more}"
+
+
+def _loops(loops: tuple[LoopSummary, ...]) -> Table:
+    table = _table("loop", "count", "")
+    for loop in loops:
+        table.add_row(loop.dim, str(loop.count), Text(loop_text(loop)))
+    return table
+
+
+def loop_text(loop: LoopSummary) -> str:
+    """What there is to say about a loop besides its dim and count."""
+    parts = []
+    if loop.count != loop.declared_count:
+        parts.append(f"set to {loop.declared_count}")
+    if loop.period_s is not None:
+        parts.append(f"every {loop.period_s:.6g} s")
+    if loop.periods:
+        parts.append(f"{len(loop.periods)} periods")
+    if loop.step_um is not None:
+        parts.append(f"{loop.step_um:.6g} µm apart")
+    if loop.home_index is not None:
+        parts.append(f"home slice {loop.home_index}")
+    if loop.bottom_to_top is not None:
+        parts.append("bottom to top" if loop.bottom_to_top else "top to bottom")
+    if loop.device:
+        parts.append(loop.device)
+    if loop.positions:
+        names = [
+            position.name or f"({position.x_um:.1f}, {position.y_um:.1f})"
+            for position in loop.positions[:SHOWN_POSITIONS]
+        ]
+        more = ["..."] if len(loop.positions) > SHOWN_POSITIONS else []
+        parts.append("; ".join(names + more))
+    return ", ".join(parts)
+
+
+def _channels(channels: tuple[ChannelSummary, ...]) -> Table:
+    table = _table("channel", "colour", "excitation", "emission", "exposure", "modality")
+    for channel in channels:
+        swatch = Text("■ ", style=channel.color) if channel.color else Text()
+        table.add_row(
+            Text(channel.name),
+            swatch + Text(channel.color),
+            _quantity(channel.excitation_nm, "nm"),
+            _quantity(channel.emission_nm, "nm"),
+            _quantity(channel.exposure_ms, "ms"),
+            Text(channel.modality),
+        )
+    return table
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _quantity(value: float | None, unit: str) -> Text:
+    return Text("-" if value is None else f"{value:.6g} {unit}")
+
+
+def nbytes_text(nbytes: int) -> str:
+    """Return a size for people: binary units, four digits."""
+    size = float(nbytes)
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.4g} {unit}"
+        size /= 1024
+    return f"{size:.4g} TiB"
