@@ -11,6 +11,8 @@ them stands the raw time: `os.preadv` of the same bytes into fresh memory, one t
 The target column is what this package promises; with --check a missed one is exit status 1.
 """
 
+# ruff: noqa: S101
+
 from __future__ import annotations
 
 import argparse
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from benchmarks import _files as files  # noqa: E402
+from benchmarks import _files as files
 
 REAL = files.SAMPLES / "real"
 LIBRARIES = ("nd2", "ours", "raw")
@@ -133,7 +135,9 @@ def nd2_metadata(path: Path) -> Work:
             parts = (file.attributes, file.experiment, file.metadata, file.text_info)
             assert all(part is not None for part in parts)
             file.voxel_size()
-            frames = [file.frame_metadata(i) for i in range(file.attributes.sequenceCount)]
+            frames = [
+                file.frame_metadata(i) for i in range(file.attributes.sequenceCount)
+            ]
             return len(frames)
 
     return Work(run)
@@ -367,7 +371,16 @@ def measure_here(case: Case, library: str, path: Path) -> dict[str, Any]:
 
 def measure(name: str, library: str, path: Path) -> dict[str, Any]:
     """Do the same in a process of its own."""
-    command = [sys.executable, __file__, "--one", name, "--lib", library, "--file", str(path)]
+    command = [
+        sys.executable,
+        __file__,
+        "--one",
+        name,
+        "--lib",
+        library,
+        "--file",
+        str(path),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         message = f"{name} with {library} failed:\n{done.stderr[-2000:]}"
@@ -403,7 +416,9 @@ def run_case(name: str, case: Case, path: Path, rounds: int) -> Row:
             seconds[library].append(measured["seconds"])
             results[library] = measured["result"]
         if results["nd2"] != results["ours"]:
-            message = f"{name}: nd2 got {results['nd2']}, this package {results['ours']}"
+            message = (
+                f"{name}: nd2 got {results['nd2']}, this package {results['ours']}"
+            )
             raise SystemExit(message)
     middle = {library: statistics.median(times) for library, times in seconds.items()}
     ratio = middle["nd2"] / middle["ours"]
@@ -426,7 +441,16 @@ def run_case(name: str, case: Case, path: Path, rounds: int) -> Row:
 
 def table(rows: list[Row]) -> str:
     """Return the rows as text, times in milliseconds."""
-    head = ("case", "raw ms", "nd2 ms", "ours ms", "nd2/ours", "ours/raw", "target", "ok?")
+    head = (
+        "case",
+        "raw ms",
+        "nd2 ms",
+        "ours ms",
+        "nd2/ours",
+        "ours/raw",
+        "target",
+        "ok?",
+    )
     body = [
         (
             row.title,
@@ -468,7 +492,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--dir", type=Path, help="where the files are, or are written")
     parser.add_argument("--keep", action="store_true", help="do not delete the files")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--check", action="store_true", help="exit 1 on a missed target")
+    parser.add_argument(
+        "--check", action="store_true", help="exit 1 on a missed target"
+    )
     for internal in ("--one", "--lib", "--file"):
         parser.add_argument(internal, help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -491,7 +517,11 @@ def compare(args: argparse.Namespace, folder: Path) -> int:
         rows.append(row)
         if not args.json:
             print(f"{row.title}: {row.ratio:.2f}x", file=sys.stderr, flush=True)
-    print(json.dumps([asdict(row) for row in rows], indent=1) if args.json else table(rows))
+    print(
+        json.dumps([asdict(row) for row in rows], indent=1)
+        if args.json
+        else table(rows)
+    )
     return int(args.check and not all(row.ok for row in rows))
 
 

@@ -65,7 +65,9 @@ def runnable_pages() -> list[Path]:
 @pytest.fixture(scope="module")
 def cells() -> bytes:
     """Return the bytes of the cells.nd2 that the pages talk about."""
-    data: bytes = runpy.run_path(str(REPO / "tests" / "docs_sample.py"))["build_cells"]()
+    data: bytes = runpy.run_path(str(REPO / "tests" / "docs_sample.py"))[
+        "build_cells"
+    ]()
     return data
 
 
@@ -117,7 +119,7 @@ def test_every_fence_is_closed() -> None:
     odd = [
         str(page.relative_to(REPO))
         for page in PAGES
-        if len(re.findall(r"^ *(?:```|~~~)", page.read_text("utf-8"), re.M)) % 2
+        if len(re.findall(r"^ *(?:```|~~~)", page.read_text("utf-8"), re.MULTILINE)) % 2
     ]
     assert odd == []
 

@@ -8,6 +8,8 @@ agree on count too. What another reader is known to get wrong is listed in FORMA
 not compared.
 """
 
+# ruff: noqa: S603, T201
+
 from __future__ import annotations
 
 import argparse
@@ -22,10 +24,20 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from shapes import write_all  # noqa: E402
+from shapes import write_all
 
 OURS = "limnd2_xr"
-COMPARED = ("dims", "dtype", "shape", "bits", "pixel", "zstep", "channels", "times", "points")
+COMPARED = (
+    "dims",
+    "dtype",
+    "shape",
+    "bits",
+    "pixel",
+    "zstep",
+    "channels",
+    "times",
+    "points",
+)
 INDEPENDENT = ("sdk", "nd2", "bf")
 
 
@@ -48,7 +60,9 @@ def differences(results: dict[str, Any]) -> list[str]:
             for name in INDEPENDENT
             if results.get(name, {}).get("opens") and results[name].get(key)
         }
-        if opinions and not any(equal(ours.get(key), value) for value in opinions.values()):
+        if opinions and not any(
+            equal(ours.get(key), value) for value in opinions.values()
+        ):
             found.append(f"{key}: {ours.get(key)!r:.200}, but {opinions!r:.400}")
     return found
 
@@ -60,7 +74,9 @@ def main() -> int:
         parser.add_argument(f"--{name}", type=Path, required=True)
     args = parser.parse_args()
 
-    installed = Path(os.environ.get("ND2_ORACLES") or Path.home() / ".cache" / "nd2-oracles")
+    installed = Path(
+        os.environ.get("ND2_ORACLES") or Path.home() / ".cache" / "nd2-oracles"
+    )
     readers = args.work / "readers"
     readers.mkdir()
     for reader in installed.iterdir():

@@ -31,13 +31,17 @@ SPECS = {
         loops=(TimeLoop(2), PositionLoop(POINTS), ZLoop(3)), channels=TWO
     ),
     "z_outside_time": SyntheticSpec(loops=(ZLoop(3), TimeLoop(2))),
-    "periods": SyntheticSpec(loops=(NETimeLoop((Period(2), Period(3, period_ms=500.0))),)),
+    "periods": SyntheticSpec(
+        loops=(NETimeLoop((Period(2), Period(3, period_ms=500.0))),)
+    ),
     "padded_rows_u8": SyntheticSpec(
         loops=(TimeLoop(2),), dtype="uint8", width=61, channels=TWO
     ),
     "rgb": SyntheticSpec(dtype="uint8", channels=(ChannelSpec("RGB", components=3),)),
     "float32": SyntheticSpec(loops=(TimeLoop(2),), dtype="float32"),
-    "twelve_bits": SyntheticSpec(loops=(TimeLoop(2),), significant_bits=12, channels=TWO),
+    "twelve_bits": SyntheticSpec(
+        loops=(TimeLoop(2),), significant_bits=12, channels=TWO
+    ),
     "zlib_padded": SyntheticSpec(loops=(TimeLoop(3),), width=51, compression="zlib"),
 }
 

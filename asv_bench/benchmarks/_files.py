@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SAMPLES = Path(
-    os.environ.get("LIMND2_XR_DATA", Path(__file__).resolve().parents[3] / "shared" / "samples")
+    os.environ.get(
+        "LIMND2_XR_DATA", Path(__file__).resolve().parents[3] / "shared" / "samples"
+    )
 )
 WINDOW = (slice(1000, 1064), slice(500, 564))
 """Rows and columns of the small window read of each large frame."""
@@ -62,7 +64,9 @@ def zlib(*, quick: bool) -> SyntheticSpec:
 
 def tiny(*, quick: bool) -> SyntheticSpec:
     """Very many very small frames."""
-    return SyntheticSpec(loops=(TimeLoop(2_000 if quick else 20_000),), width=16, height=16)
+    return SyntheticSpec(
+        loops=(TimeLoop(2_000 if quick else 20_000),), width=16, height=16
+    )
 
 
 def long_map(*, quick: bool) -> SyntheticSpec:
@@ -129,7 +133,9 @@ class _PhotonNoise:
         rng = np.random.default_rng(20)
         y, x = np.mgrid[:2048, :2048]
         light = np.full((2048, 2048), 110.0)
-        for centre_y, centre_x, size in rng.uniform((0, 0, 20), (2048, 2048, 90), (40, 3)):
+        for centre_y, centre_x, size in rng.uniform(
+            (0, 0, 20), (2048, 2048, 90), (40, 3)
+        ):
             distance = (y - centre_y) ** 2 + (x - centre_x) ** 2
             light += 1500 * np.exp(-distance / (2 * size**2))
         planes = [rng.poisson(light / (1 + c)) for c in range(components)]

@@ -41,7 +41,10 @@ class Synthetic:
 class Real:
     """The metadata that NIS-Elements really writes."""
 
-    params = (sorted(path.stem for path in (files.SAMPLES / "real").glob("*.nd2")) or ["none"],)
+    params = (
+        sorted(path.stem for path in (files.SAMPLES / "real").glob("*.nd2"))
+        or ["none"],
+    )
     param_names = ("sample",)
 
     def setup(self, stem):

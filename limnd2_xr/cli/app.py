@@ -20,7 +20,7 @@ app = typer.Typer(
 app.command()(info)
 
 
-def _show_version(wanted: bool) -> None:  # noqa: FBT001
+def _show_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"limnd2-xr {version('limnd2-xr')}")
         raise typer.Exit

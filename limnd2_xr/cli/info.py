@@ -19,7 +19,8 @@ __all__ = ["info"]
 
 def info(
     files: Annotated[
-        list[str], typer.Argument(metavar="FILE...", help="Paths or URLs of .nd2 files.")
+        list[str],
+        typer.Argument(metavar="FILE...", help="Paths or URLs of .nd2 files."),
     ],
     *,
     as_json: Annotated[

@@ -1,5 +1,7 @@
 """A `FileSummary` as text for people."""
 
+# ruff: noqa: TID253  (the command alone needs rich, and imports this when it runs)
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -76,7 +78,9 @@ def _pixels(summary: FileSummary) -> str:
     parts = [summary.dtype]
     if summary.significant_bits != summary.bits:
         parts.append(f"{summary.significant_bits} significant bits")
-    parts.append("not compressed" if summary.compression == "none" else summary.compression)
+    parts.append(
+        "not compressed" if summary.compression == "none" else summary.compression
+    )
     return ", ".join(parts)
 
 
@@ -117,7 +121,7 @@ def _loops(loops: tuple[LoopSummary, ...]) -> Table:
 
 
 def loop_text(loop: LoopSummary) -> str:
-    """What there is to say about a loop besides its dim and count."""
+    """Return what there is to say about a loop besides its dim and count."""
     parts = []
     if loop.count != loop.declared_count:
         parts.append(f"set to {loop.declared_count}")
@@ -144,7 +148,9 @@ def loop_text(loop: LoopSummary) -> str:
 
 
 def _channels(channels: tuple[ChannelSummary, ...]) -> Table:
-    table = _table("channel", "colour", "excitation", "emission", "exposure", "modality")
+    table = _table(
+        "channel", "colour", "excitation", "emission", "exposure", "modality"
+    )
     for channel in channels:
         swatch = Text("■ ", style=channel.color) if channel.color else Text()
         table.add_row(

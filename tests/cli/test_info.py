@@ -37,7 +37,11 @@ LOOPS = (
 )
 CHANNELS = (
     ChannelSpec(
-        "DAPI", color=0xFF0000, emission_nm=461.0, excitation_nm=405.0, exposure_ms=250.0
+        "DAPI",
+        color=0xFF0000,
+        emission_nm=461.0,
+        excitation_nm=405.0,
+        exposure_ms=250.0,
     ),
     ChannelSpec("[bold]GFP", color=0x00FF00),
 )
@@ -95,7 +99,11 @@ def test_json_of_one_file_is_an_object(cells: Path) -> None:
     assert found["path"] == str(cells)
     assert found["nbytes"] == cells.stat().st_size
     assert found["sizes"] == {"T": 3, "P": 2, "Z": 4, "C": 2, "Y": 48, "X": 64}
-    assert (found["dtype"], found["significant_bits"], found["bits"]) == ("uint16", 12, 16)
+    assert (found["dtype"], found["significant_bits"], found["bits"]) == (
+        "uint16",
+        12,
+        16,
+    )
     assert (found["pixel_size_um"], found["z_step_um"]) == (0.325, 0.5)
     assert found["compression"] == "none"
     assert found["missing_frames"] == []
@@ -109,7 +117,11 @@ def test_json_of_one_file_is_an_object(cells: Path) -> None:
     }
     assert found["loops"][2]["step_um"] == 0.5
     dapi, gfp = found["channels"]
-    assert (dapi["name"], dapi["color"], dapi["exposure_ms"]) == ("DAPI", "#0000ff", 250.0)
+    assert (dapi["name"], dapi["color"], dapi["exposure_ms"]) == (
+        "DAPI",
+        "#0000ff",
+        250.0,
+    )
     assert (dapi["excitation_nm"], dapi["emission_nm"]) == (405.0, 461.0)
     assert (gfp["excitation_nm"], gfp["emission_nm"]) == (None, None)
 
@@ -285,4 +297,6 @@ def test_the_command_runs_as_a_process(cells: Path) -> None:
     assert "T 3, P 2, Z 4" in done.stdout
     failed = process("info", str(cells.with_name("absent.nd2")))
     assert (failed.returncode, failed.stdout) == (2, "")
-    assert failed.stderr == f"limnd2-xr: {cells.with_name('absent.nd2')}: no such file\n"
+    assert (
+        failed.stderr == f"limnd2-xr: {cells.with_name('absent.nd2')}: no such file\n"
+    )

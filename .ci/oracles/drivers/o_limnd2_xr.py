@@ -1,4 +1,4 @@
-"""This package as one of the readers that check.py compares. argv: file."""
+"""Read a file as one of the readers that check.py compares. argv: file."""
 
 import sys
 import warnings
@@ -20,7 +20,9 @@ def stored_frames(path: str) -> list[str]:
         for index in np.ndindex(*store.axes.shape):
             frame = image.isel(dict(zip(dims, index, strict=True)))
             if "S" in frame.dims:  # stored B, G, R
-                frame = frame.isel(S=slice(None, None, -1)).transpose("Y", "X", "C", "S")
+                frame = frame.isel(S=slice(None, None, -1)).transpose(
+                    "Y", "X", "C", "S"
+                )
             else:
                 frame = frame.transpose("Y", "X", "C")
             pixels = frame.values.reshape(*frame.shape[:2], -1)
@@ -59,7 +61,10 @@ def describe(path: str) -> dict[str, Any]:
         }
 
 
-result: dict[str, Any] = {"version": f"limnd2-xr {version('limnd2-xr')}", "opens": False}
+result: dict[str, Any] = {
+    "version": f"limnd2-xr {version('limnd2-xr')}",
+    "opens": False,
+}
 warnings.simplefilter("ignore")
 try:
     result |= describe(sys.argv[1])
