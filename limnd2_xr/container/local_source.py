@@ -1,0 +1,315 @@
+"""Byte sources that need no network: files, bytes in memory, open file objects."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any, Protocol
+
+from limnd2_xr.container.byte_source import BaseSource, FileStamp, scatter
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+__all__ = ["FileObjectSource", "FileSource", "MemorySource", "ReadableFile"]
+
+_GAP_NBYTES = 16 * 1024
+_MAX_READ_NBYTES = 1 << 30  # macOS refuses 2 GiB, Linux cuts reads short there
+_MAX_BUFFERS = min(os.sysconf("SC_IOV_MAX"), 1024) if hasattr(os, "sysconf") else 16
+_HAS_PREADV = hasattr(os, "preadv")
+
+
+class _Descriptor:
+    """An open file that closes when nobody holds it any more.
+
+    A reader holds it during its read, so closing the source in another thread can
+    never hand the descriptor's number to another file in the middle of that read.
+    """
+
+    __slots__ = ("fd", "file", "lock")
+
+    def __init__(self, path: str) -> None:
+        self.file: BinaryIO = open(path, "rb", buffering=0)  # noqa: PTH123, SIM115
+        self.fd = self.file.fileno()
+        self.lock = threading.Lock()
+
+    def __del__(self) -> None:
+        file = getattr(self, "file", None)
+        if file is not None:
+            file.close()
+
+
+class FileSource(BaseSource):
+    """A file on disk, read with ``preadv``: no lock, no position, no cache.
+
+    Where the system has no ``preadv`` (Windows), reads take turns.
+
+    Parameters
+    ----------
+    path
+        The file.
+    name
+        How to call it in messages; `path` where it is not given.
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError, PermissionError
+        As `open` raises them.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile() as file:
+    ...     _ = file.write(b"abcdef")
+    ...     file.flush()
+    ...     with FileSource(file.name) as source:
+    ...         source.read_at(1, 3)
+    b'bcd'
+    """
+
+    __slots__ = ("_descriptor",)
+
+    def __init__(self, path: str | os.PathLike[str], name: str | None = None) -> None:
+        path = os.fspath(path)
+        descriptor = _Descriptor(path)
+        stat = os.fstat(descriptor.fd)
+        stamp = FileStamp(stat.st_size, mtime_ns=stat.st_mtime_ns)
+        super().__init__(name or path, stamp, _GAP_NBYTES)
+        self._descriptor: _Descriptor | None = descriptor
+
+    def _fetch(self, offset: int, nbytes: int) -> bytes:
+        descriptor = self._held()
+        if not _HAS_PREADV or nbytes > _MAX_READ_NBYTES:
+            data = bytearray(nbytes)
+            self._fill(offset, [memoryview(data)], nbytes)
+            return bytes(data)
+        data_read = os.pread(descriptor.fd, nbytes, offset)
+        if len(data_read) == nbytes:
+            return data_read
+        parts = [data_read]
+        done = len(data_read)
+        while data_read and done < nbytes:
+            data_read = os.pread(descriptor.fd, nbytes - done, offset + done)
+            parts.append(data_read)
+            done += len(data_read)
+        if done < nbytes:
+            raise self._ends(offset, nbytes)
+        return b"".join(parts)
+
+    def _fill(self, offset: int, views: list[memoryview], nbytes: int) -> None:
+        descriptor = self._held()
+        done = 0
+        while True:
+            batch = views
+            if len(views) > _MAX_BUFFERS or nbytes > _MAX_READ_NBYTES:
+                batch = _first_views(views)
+            if _HAS_PREADV:
+                got = os.preadv(descriptor.fd, batch, offset + done)
+            else:
+                with descriptor.lock:
+                    descriptor.file.seek(offset + done)
+                    got = descriptor.file.readinto(batch[0])  # type: ignore[attr-defined]
+            if not got:  # the file has become shorter since it was opened
+                raise self._ends(offset, nbytes)
+            done += got
+            if done == nbytes:
+                return
+            views = _drop_bytes(views, got)
+
+    def _held(self) -> _Descriptor:
+        descriptor = self._descriptor
+        if descriptor is None:
+            raise self._closed_error()
+        return descriptor
+
+    def _release(self) -> None:
+        self._descriptor = None
+
+
+def _first_views(views: list[memoryview]) -> list[memoryview]:
+    """Return as many of `views` as one system call takes."""
+    batch = []
+    left = _MAX_READ_NBYTES
+    for view in views[:_MAX_BUFFERS]:
+        if view.nbytes >= left:
+            batch.append(view[:left])
+            break
+        batch.append(view)
+        left -= view.nbytes
+    return batch
+
+
+def _drop_bytes(views: list[memoryview], nbytes: int) -> list[memoryview]:
+    """Return what is left of `views` after their first `nbytes` bytes."""
+    for i, view in enumerate(views):
+        if nbytes < view.nbytes:
+            return [view[nbytes:], *views[i + 1 :]]
+        nbytes -= view.nbytes
+    return []
+
+
+class MemorySource(BaseSource):
+    """Bytes that are in memory already; reads copy them.
+
+    Parameters
+    ----------
+    data
+        Any bytes-like object. It is not copied (unless it is not contiguous) and
+        must not change while the source is open.
+    name
+        How to call it in messages.
+
+    Examples
+    --------
+    >>> MemorySource(b"abcdef").read_at(4, 2)
+    b'ef'
+    """
+
+    __slots__ = ("_view",)
+
+    def __init__(
+        self, data: bytes | bytearray | memoryview, name: str = "<bytes>"
+    ) -> None:
+        view = memoryview(data)
+        if not view.c_contiguous:
+            view = memoryview(bytes(view))
+        # A view with a zero in its shape cannot be cast.
+        view = view.cast("B") if view.nbytes else memoryview(b"")
+        super().__init__(name, FileStamp(view.nbytes), 0)
+        self._view: memoryview | None = view
+
+    def _fetch(self, offset: int, nbytes: int) -> bytes:
+        return bytes(self._held()[offset : offset + nbytes])
+
+    def _fill(self, offset: int, views: list[memoryview], nbytes: int) -> None:
+        scatter(self._held()[offset : offset + nbytes], views)
+
+    def _held(self) -> memoryview:
+        view = self._view
+        if view is None:
+            raise self._closed_error()
+        return view
+
+    def _release(self) -> None:
+        self._view = None
+
+
+class ReadableFile(Protocol):
+    """An open binary file as far as `FileObjectSource` needs it."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to `size` bytes, none at the end only."""
+        ...
+
+    def seek(self, offset: int, whence: int, /) -> int:
+        """Move to `offset` from the start (`whence` 0) or the end (2)."""
+        ...
+
+
+class FileObjectSource(BaseSource):
+    """An open binary file object; reads take turns, as it has one position.
+
+    The object is the caller's: it is moved, never closed. Sources over one object
+    share a lock, so several may be open at once.
+
+    Parameters
+    ----------
+    file
+        Anything with ``read`` and ``seek`` that gives bytes; ``readinto`` saves a
+        copy where there is one.
+
+    Raises
+    ------
+    TypeError
+        `file` gives text.
+
+    Examples
+    --------
+    >>> FileObjectSource(io.BytesIO(b"abcdef")).read_at(1, 2)
+    b'bc'
+    """
+
+    __slots__ = ("_file", "_lock")
+
+    def __init__(self, file: ReadableFile, name: str | None = None) -> None:
+        self._file: Any = file
+        self._lock = _lock_of(file)
+        with self._lock:
+            if not isinstance(file.read(0), bytes | bytearray | memoryview):
+                raise TypeError(f"{file!r} gives text; open it in binary mode")
+            size = file.seek(0, os.SEEK_END)
+        super().__init__(name or file_object_name(file), FileStamp(size), _GAP_NBYTES)
+
+    def _fetch(self, offset: int, nbytes: int) -> bytes:
+        with self._lock:
+            self._file.seek(offset, os.SEEK_SET)
+            data = self._file.read(nbytes)
+            if data and len(data) < nbytes:
+                parts = [data]
+                done = len(data)
+                while done < nbytes and (data := self._file.read(nbytes - done)):
+                    parts.append(data)
+                    done += len(data)
+                data = b"".join(parts)
+        if data is None or len(data) != nbytes:
+            raise self._ends(offset, nbytes)
+        return bytes(data)
+
+    def _fill(self, offset: int, views: list[memoryview], nbytes: int) -> None:
+        readinto = getattr(self._file, "readinto", None)
+        if readinto is None:
+            scatter(self._fetch(offset, nbytes), views)
+            return
+        with self._lock:
+            self._file.seek(offset, os.SEEK_SET)
+            for view in views:
+                left = view
+                while left.nbytes:
+                    try:
+                        got = readinto(left)
+                    except io.UnsupportedOperation:
+                        got = _read_into_by_copy(self._file, left)
+                    if not got:
+                        raise self._ends(offset, nbytes)
+                    left = left[got:]
+
+    def _release(self) -> None:
+        self._file = _ClosedFile(self.name)
+
+
+class _ClosedFile:
+    """Stands in for the caller's object once the source is closed."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        raise ValueError(f"{self._name}: read of a closed file")
+
+
+def _read_into_by_copy(file: Any, view: memoryview) -> int:
+    data = file.read(view.nbytes)
+    view[: len(data)] = data
+    return len(data)
+
+
+def file_object_name(file: object) -> str:
+    """Return how to call an open file in messages: its ``name``, or its type's."""
+    name = getattr(file, "name", None)
+    if isinstance(name, str | os.PathLike) and os.fspath(name):
+        return str(os.fspath(name))
+    return f"<{type(file).__name__}>"
+
+
+_locks: weakref.WeakKeyDictionary[Any, threading.Lock] = weakref.WeakKeyDictionary()
+_locks_lock = threading.Lock()
+
+
+def _lock_of(file: object) -> threading.Lock:
+    with _locks_lock:
+        try:
+            return _locks.setdefault(file, threading.Lock())
+        except TypeError:  # neither hashable nor weakly referable: one source only
+            return threading.Lock()

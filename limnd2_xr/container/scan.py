@@ -1,0 +1,186 @@
+"""The chunks of a file without its map: found by walking from header to header."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Final
+
+from limnd2_xr.container.chunk_format import (
+    ALIGNMENT,
+    FILE_MAGIC,
+    FILEMAP_NAME,
+    HEADER_NBYTES,
+    MAX_NAME_NBYTES,
+    SIGNATURE_NAME,
+    align,
+    is_chunk_name,
+)
+from limnd2_xr.container.chunk_table import ChunkIndex, IndexBuilder
+from limnd2_xr.container.prefetch import check_entries
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from limnd2_xr.container.byte_source import ByteSource
+    from limnd2_xr.container.chunk_table import Entry
+
+__all__ = ["rebuild_index", "scan_chunks"]
+
+_HEADER: Final = struct.Struct("<4sIQ")
+_SEARCH_NBYTES = 1 << 20
+_BATCH = 10_000
+
+
+def scan_chunks(source: ByteSource) -> ChunkIndex:
+    r"""Return the index of all chunks that the file holds (FORMAT 2.4).
+
+    Of several chunks of one name the last counts (FORMAT 1.6). A chunk that runs past
+    the end of the file, as the last frame of an interrupted acquisition does, is left
+    out; so is one within whose alleged extent other chunks are found, as its size is
+    wrong. The file signature and chunk maps are not listed.
+
+    Takes one small read a chunk where chunks are large, sequential reads where they
+    are small. Where there is no chunk after a chunk, the magic bytes are searched
+    from its payload on. No part of the file is looked through twice, and memory does
+    not depend on its size but on the number of chunks.
+
+    Examples
+    --------
+    >>> from limnd2_xr.container.source import MemorySource
+    >>> data = b"".join([FILE_MAGIC, struct.pack("<IQ", 24, 3), b"A!".ljust(24, b"\0")])
+    >>> dict(scan_chunks(MemorySource(data + b"xyz")).items())
+    {'A!': Entry(offset=0, nbytes=3)}
+    """
+    builder = IndexBuilder()
+    for name, offset, nbytes in _walk(_Window(source)):
+        if name not in {SIGNATURE_NAME, FILEMAP_NAME}:
+            builder.add(name, offset, nbytes)
+    return builder.build()
+
+
+def rebuild_index(source: ByteSource, listed: ChunkIndex) -> ChunkIndex:
+    """Return the index of a file whose map is partly wrong.
+
+    Parameters
+    ----------
+    source
+        The open file.
+    listed
+        What of the map can be right: `ChunkIndex.within` the file.
+
+    Returns
+    -------
+    ChunkIndex
+        What `scan_chunks` finds; where `listed` has another place for a chunk, or
+        one that the scan did not find, and a fitting header is there, that place.
+    """
+    found = scan_chunks(source)
+    batch: dict[str, Entry] = {}
+    good: list[tuple[str, int, int | None]] = []
+
+    def keep_good() -> None:
+        for name in check_entries(source, batch):
+            del batch[name]
+        good.extend((name, *entry) for name, entry in batch.items())
+        batch.clear()
+
+    for name, entry in listed.without(found).items():
+        batch[name] = entry
+        if len(batch) == _BATCH:
+            keep_good()
+    keep_good()
+    return found.updated(ChunkIndex.from_entries(good))
+
+
+def _walk(window: _Window) -> Iterator[tuple[str, int, int]]:
+    """Yield (name, offset, nbytes) of chunk after chunk, by ascending offset."""
+    size = window.size
+    held: tuple[str, int, int] | None = None  # not yet known to be sound
+    held_end = 0
+    offset = 0
+    while offset + HEADER_NBYTES <= size:
+        chunk = window.chunk(offset)
+        if chunk is None:
+            offset = window.search(offset + 1)
+            continue
+        name, data_offset, nbytes = chunk
+        if held is not None and offset >= held_end:
+            yield held
+        end = data_offset + nbytes
+        held, held_end = (name, offset, nbytes), end
+        # Chunks are aligned in practice only (FORMAT 1.2).
+        for following in (align(end), end):
+            if following + HEADER_NBYTES > size or window.has_magic(following):
+                offset = following
+                break
+        else:
+            offset = window.search(data_offset)
+    if held is not None:
+        yield held
+
+
+class _Window:
+    """The part of the file around the walk, read ahead as far as that pays."""
+
+    def __init__(self, source: ByteSource) -> None:
+        self.size = source.size
+        self._source = source
+        self._start = 0
+        self._data = b""
+        self._ahead = ALIGNMENT
+
+    def chunk(self, offset: int) -> tuple[str, int, int] | None:
+        """Return name, payload offset and size of the chunk here if there is one."""
+        data, at = self._at(offset, HEADER_NBYTES)
+        magic, name_nbytes, nbytes = _HEADER.unpack_from(data, at)
+        if magic != FILE_MAGIC or not 2 <= name_nbytes <= MAX_NAME_NBYTES:
+            return None
+        data_offset = offset + HEADER_NBYTES + name_nbytes
+        if data_offset + nbytes > self.size:
+            return None
+        at += HEADER_NBYTES
+        end = data.find(b"!", at, at + name_nbytes) + 1
+        if not end and len(data) - at < name_nbytes:
+            data, at = self._at(offset + HEADER_NBYTES, name_nbytes)
+            end = data.find(b"!", at, at + name_nbytes) + 1
+        name = data[at:end]
+        if not is_chunk_name(name):
+            return None
+        return name.decode("latin-1"), data_offset, nbytes
+
+    def has_magic(self, offset: int) -> bool:
+        """Tell whether a chunk may begin here."""
+        data, at = self._at(offset, HEADER_NBYTES)
+        return data.startswith(FILE_MAGIC, at)
+
+    def search(self, offset: int) -> int:
+        """Return where the magic bytes are next, or the size of the file."""
+        overlap = len(FILE_MAGIC) - 1
+        while offset + HEADER_NBYTES <= self.size:
+            at = offset - self._start
+            if not 0 <= at <= len(self._data) - HEADER_NBYTES:
+                self._load(offset, min(_SEARCH_NBYTES, self.size - offset))
+                at = 0
+            found = self._data.find(FILE_MAGIC, at)
+            if found >= 0:
+                return self._start + found
+            offset = self._start + len(self._data) - overlap
+        return self.size
+
+    def _at(self, offset: int, nbytes: int) -> tuple[bytes, int]:
+        """Return bytes that hold a range of the file, and where in them it begins."""
+        at = offset - self._start
+        if not 0 <= at <= len(self._data) - nbytes:
+            # Reading on pays where that takes no longer than asking anew.
+            hop = at - len(self._data)
+            if 0 <= hop <= self._source.gap_nbytes:
+                self._ahead = min(2 * self._ahead, _SEARCH_NBYTES)
+            else:
+                self._ahead = ALIGNMENT
+            self._load(offset, min(max(nbytes, self._ahead), self.size - offset))
+            at = 0
+        return self._data, at
+
+    def _load(self, offset: int, nbytes: int) -> None:
+        self._data = self._source.read_at(offset, nbytes)
+        self._start = offset
