@@ -1,0 +1,499 @@
+"""What a synthetic .nd2 file shall contain: plain descriptions, no bytes.
+
+`limnd2_xr.testing.synthetic` writes the files that these classes describe.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import KW_ONLY, dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = [
+    "ChannelSpec",
+    "Column",
+    "CustomLoop",
+    "Loop",
+    "MapStyle",
+    "NETimeLoop",
+    "Period",
+    "Point",
+    "PositionLoop",
+    "SpectralLoop",
+    "SyntheticSpec",
+    "TimeLoop",
+    "ZLoop",
+]
+
+MapStyle: TypeAlias = Literal[
+    "nis",
+    "nis4",
+    "ascending",
+    "size_equals_offset",
+    "duplicates",
+    "missing",
+    "zero_footer",
+    "zero_offset",
+    "wrong_offset",
+    "wrong_frame_offsets",
+    "outside",
+    "garbage",
+]
+"""How the chunk map is written (FORMAT 2.2, 2.3).
+
+``nis``: as NIS-Elements 5 does. ``nis4``: with an unpadded chunk name, as 4.x did.
+``ascending``: entries in the opposite order. ``size_equals_offset``: frames of unknown
+size. ``duplicates``: each frame listed twice, wrongly first. The rest is damage, to be
+repaired by a scan: ``missing`` (file ends with the last chunk), ``zero_footer`` (last 40
+bytes zero), ``zero_offset`` (footer without an offset), ``wrong_offset`` (the footer
+points 4096 bytes early), ``wrong_frame_offsets`` (frames listed 4096 bytes late),
+``outside`` (frames listed beyond the end), ``garbage`` (an unreadable map).
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class TimeLoop:
+    """Equidistant time steps (FORMAT 7.3, type 1).
+
+    Parameters
+    ----------
+    count
+        Number of time steps.
+    period_ms
+        Set period.
+    avg_period_ms
+        Measured mean period; None stores `period_ms`.
+    start_ms, duration_ms
+        Stored as they are; None stores ``(count - 1) * period_ms``.
+    duration_pref
+        Whether the duration rules over the count.
+    """
+
+    count: int
+    _: KW_ONLY
+    period_ms: float = 1000.0
+    avg_period_ms: float | None = None
+    start_ms: float = 0.0
+    duration_ms: float | None = None
+    duration_pref: bool = False
+
+    axis = "T"
+
+    @property
+    def length(self) -> int:
+        """Number of indices along the loop."""
+        return self.count
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """One period of a `NETimeLoop`; not acquired if not `valid`."""
+
+    count: int
+    _: KW_ONLY
+    period_ms: float = 1000.0
+    avg_period_ms: float | None = None
+    valid: bool = True
+    start_ms: float = 0.0
+    duration_ms: float | None = None
+    duration_pref: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NETimeLoop:
+    """Time steps in several periods (FORMAT 7.3, type 8).
+
+    Parameters
+    ----------
+    periods
+        In order; those not valid have no frames.
+    sub_loops
+        Store the inner loops below ``pSubLoops`` of each period, as paused and edited
+        acquisitions do (FORMAT 7.5).
+    """
+
+    periods: tuple[Period, ...]
+    _: KW_ONLY
+    sub_loops: bool = False
+
+    axis = "T"
+
+    @property
+    def length(self) -> int:
+        """Number of indices along the loop: steps of the valid periods."""
+        return sum(p.count for p in self.periods if p.valid)
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A stage position, in micrometres; without frames if not `valid`."""
+
+    x: float
+    y: float
+    z: float = 0.0
+    _: KW_ONLY
+    name: str = ""
+    pfs_offset: float = -1.0
+    valid: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class PositionLoop:
+    """Stage positions (FORMAT 7.3, type 2).
+
+    Parameters
+    ----------
+    points
+        Absolute positions, in order; `relative` stores them less `reference`.
+    use_z
+        Whether the points' z counts.
+    relative, reference
+        ``bRelativeXY`` with ``dReferenceX`` and ``dReferenceY``.
+    """
+
+    points: tuple[Point, ...]
+    _: KW_ONLY
+    use_z: bool = False
+    relative: bool = False
+    reference: tuple[float, float] = (0.0, 0.0)
+
+    axis = "P"
+
+    @property
+    def length(self) -> int:
+        """Number of indices along the loop: valid points."""
+        return sum(p.valid for p in self.points)
+
+
+@dataclass(frozen=True, slots=True)
+class ZLoop:
+    """A stack of slices (FORMAT 7.3, type 4).
+
+    Parameters
+    ----------
+    count
+        Number of slices.
+    step_um
+        Distance of slices.
+    kind
+        ``iType``: 0-3 bottom to top, 4-7 top to bottom.
+    inverted
+        ``bZInverted``, the drive counts down.
+    low_um, home_um, high_um
+        Limits as stored; None spreads the range around 0.
+    store_step
+        False stores a step of 0, to be derived from the limits.
+    device
+        Name of the drive.
+    """
+
+    count: int
+    _: KW_ONLY
+    step_um: float = 1.0
+    kind: int = 2
+    inverted: bool = False
+    low_um: float | None = None
+    home_um: float | None = None
+    high_um: float | None = None
+    store_step: bool = True
+    device: str = "Ti ZDrive"
+
+    axis = "Z"
+
+    @property
+    def length(self) -> int:
+        """Number of indices along the loop."""
+        return self.count
+
+    @property
+    def limits(self) -> tuple[float, float, float]:
+        """Low, home and high as stored."""
+        half = (self.count - 1) * self.step_um / 2
+        return (
+            -half if self.low_um is None else self.low_um,
+            0.0 if self.home_um is None else self.home_um,
+            half if self.high_um is None else self.high_um,
+        )
+
+    @property
+    def rise_um(self) -> float:
+        """Change of stage z from one slice to the next, negative if top to bottom."""
+        return self.step_um if self.kind < 4 else -self.step_um
+
+
+@dataclass(frozen=True, slots=True)
+class CustomLoop:
+    """A loop without a meaning of its own (FORMAT 7.3, type 7)."""
+
+    count: int
+
+    axis = "U"
+
+    @property
+    def length(self) -> int:
+        """Number of indices along the loop."""
+        return self.count
+
+
+@dataclass(frozen=True, slots=True)
+class SpectralLoop:
+    """The channels as a loop of the experiment (FORMAT 7.3, type 6).
+
+    Adds no axis: the channels are inside each frame.
+    """
+
+    axis = None
+
+    @property
+    def length(self) -> int:
+        """1: a spectral loop multiplies no frames."""
+        return 1
+
+
+Loop: TypeAlias = (
+    TimeLoop | NETimeLoop | PositionLoop | ZLoop | CustomLoop | SpectralLoop
+)
+
+_PALETTE = (0xFF0000, 0x00FF00, 0x0000FF, 0x00FFFF, 0xFF00FF, 0xFFFF00)
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelSpec:
+    """One picture plane: a mono channel, or an RGB image stored as B, G, R.
+
+    Parameters
+    ----------
+    name
+        ``sDescription``.
+    components
+        1, or 3 for RGB.
+    color
+        0x00BBGGRR; None takes one from a palette, white for RGB.
+    emission_nm, excitation_nm
+        Stored in one filter placed as user override (FORMAT 8.4); None stores none.
+    modality_mask
+        Bits of FORMAT 8.5; None means camera fluorescence, brightfield for RGB.
+    exposure_ms, pinhole_um, camera, optical_config, binning
+        Settings of the channel; `pinhole_um` of -1 means none.
+    sample_index
+        Index of the channel's sample setting; None gives each its own.
+    """
+
+    name: str
+    _: KW_ONLY
+    components: int = 1
+    color: int | None = None
+    emission_nm: float | None = None
+    excitation_nm: float | None = None
+    modality_mask: int | None = None
+    exposure_ms: float = 100.0
+    pinhole_um: float = -1.0
+    camera: str = "Synthetic Camera"
+    optical_config: str = ""
+    binning: tuple[float, float] = (1.0, 1.0)
+    sample_index: int | None = None
+
+    def stored_color(self, index: int) -> int:
+        """Colour to store for the channel at `index`."""
+        if self.color is not None:
+            return self.color
+        return 0xFFFFFF if self.components == 3 else _PALETTE[index % len(_PALETTE)]
+
+    @property
+    def stored_mask(self) -> int:
+        """Modality bits to store."""
+        if self.modality_mask is not None:
+            return self.modality_mask
+        return 0x102 if self.components == 3 else 0x101
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Column:
+    """A recorded column (FORMAT 9.3): one value a frame.
+
+    `values` of floats are stored as f64, of integers as i32, of strings in slots of 512
+    bytes.
+    """
+
+    values: ArrayLike
+    _: KW_ONLY
+    description: str = ""
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SyntheticSpec:
+    """A synthetic file: what it shows, and how its bytes are laid out.
+
+    Parameters
+    ----------
+    loops
+        Outermost first. The sequence index runs over them row-major.
+    width, height
+        Pixels.
+    channels
+        Picture planes; their components follow each other within a pixel.
+    dtype
+        Of a component: ``uint8``, ``uint16``, ``float32``; others are written too,
+        though few readers know them.
+    significant_bits
+        None means all.
+    compression
+        None, ``"zlib"`` (lossless), or ``"lossy"`` (announced only; the pixels are
+        stored as they are).
+    compression_level
+        0-9.
+    metadata
+        ``"lv"``, ``"xml"`` (version 2 chunks) or ``"none"`` (attributes and frames).
+    version
+        Of the signature; None means 3.0, 2.1 for XML.
+    calibration_um
+        Size of a pixel; None stores an uncalibrated file.
+    objective, magnification, aperture, refractive_index, zoom, angle
+        Of the microscope; `angle` in radians.
+    position_um
+        Stage position of frame 0 where no position loop gives it.
+    times_ms
+        One a frame, since the start; None spaces them evenly.
+    julian_day
+        Of frame 0 (UTC), 0.0 for unknown.
+    columns
+        Recorded columns by ID. None writes ``X``, ``Y``, ``Z`` in agreement with the
+        loops, an empty mapping none.
+    text
+        Text info items by number, added to (or instead of) the standard ones.
+    missing
+        Sequence indices without a chunk.
+    first_frame
+        Number of the first frame chunk.
+    frame_count
+        Frames stored; None means what the loops promise.
+    sequence_count
+        ``uiSequenceCount``; None means `frame_count`.
+    frame_order
+        Sequence indices in the order in which their chunks lie in the file.
+    frame_name_nbytes
+        Size of a frame's name field, or a function of the sequence index; None follows
+        FORMAT 1.3 (4072).
+    alignment
+        Chunks start at multiples of it (4096 in all real files).
+    interleave_metadata
+        Put the metadata and some foreign chunks between the frames.
+    stale_chunks
+        Leave outdated copies of metadata in the file, as saving again does.
+    extra_chunks
+        Chunk payloads by name; they replace standard ones of the same name.
+    omit_chunks
+        Names of standard chunks that are not written.
+    wrap_loops
+        Wrap each inner experiment node in a level ``SLxExperiment``.
+    map_style
+        See `MapStyle`.
+    pixels
+        Function of the sequence index that returns one frame as stored, shape (height,
+        width, components); None makes a pattern that differs in each frame.
+    seed
+        Of the pattern.
+
+    Examples
+    --------
+    >>> spec = SyntheticSpec(loops=(TimeLoop(3), ZLoop(5)), width=32, height=16)
+    >>> spec.loop_shape, spec.n_frames, spec.row_nbytes
+    ((3, 5), 15, 64)
+    """
+
+    loops: tuple[Loop, ...] = ()
+    width: int = 64
+    height: int = 48
+    channels: tuple[ChannelSpec, ...] = (ChannelSpec("GFP"),)
+    dtype: str = "uint16"
+    significant_bits: int | None = None
+    compression: Literal["zlib", "lossy"] | None = None
+    compression_level: int = 6
+    metadata: Literal["lv", "xml", "none"] = "lv"
+    version: str | None = None
+    calibration_um: float | None = 0.5
+    objective: str = "Plan Apo 20x"
+    magnification: float = 20.0
+    aperture: float = 0.75
+    refractive_index: float = 1.0
+    zoom: float = 1.0
+    angle: float = 0.0
+    position_um: tuple[float, float, float] = (1000.0, -2000.0, 300.0)
+    times_ms: ArrayLike | None = None
+    julian_day: float = 2460742.25
+    columns: Mapping[str, Column | ArrayLike] | None = None
+    text: Mapping[int, str] = field(default_factory=dict)
+    missing: frozenset[int] = frozenset()
+    first_frame: int = 0
+    frame_count: int | None = None
+    sequence_count: int | None = None
+    frame_order: Sequence[int] | None = None
+    frame_name_nbytes: int | Callable[[int], int] | None = None
+    alignment: int = 4096
+    interleave_metadata: bool = False
+    stale_chunks: bool = False
+    extra_chunks: Mapping[str, bytes] = field(default_factory=dict)
+    omit_chunks: frozenset[str] = frozenset()
+    wrap_loops: bool = False
+    map_style: MapStyle = "nis"
+    pixels: Callable[[int], NDArray[np.generic]] | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.frame_order is not None and sorted(self.frame_order) != list(
+            range(self.n_frames)
+        ):
+            raise ValueError(
+                f"frame_order is no permutation of the {self.n_frames} frames"
+            )
+        if not self.channels or self.width < 1 or self.height < 1:
+            raise ValueError("a file needs a channel and at least one pixel")
+        bits = 8 * self.stored_dtype.itemsize
+        if not 1 <= self.n_significant_bits <= bits:
+            raise ValueError(f"{self.significant_bits} significant bits of {bits}")
+
+    @property
+    def stored_dtype(self) -> np.dtype[np.generic]:
+        """Little-endian dtype of a component."""
+        return np.dtype(self.dtype).newbyteorder("<")
+
+    @property
+    def n_significant_bits(self) -> int:
+        """Used bits of a component."""
+        return self.significant_bits or 8 * self.stored_dtype.itemsize
+
+    @property
+    def n_components(self) -> int:
+        """Components of a pixel, over all channels."""
+        return sum(c.components for c in self.channels)
+
+    @property
+    def row_nbytes(self) -> int:
+        """Bytes of a stored row, padded to a multiple of 4 (FORMAT 5)."""
+        packed = self.width * self.n_components * self.stored_dtype.itemsize
+        return packed + -packed % 4
+
+    @property
+    def loop_shape(self) -> tuple[int, ...]:
+        """Lengths of the loops that multiply frames, outermost first."""
+        return tuple(loop.length for loop in self.loops if loop.axis)
+
+    @property
+    def n_frames(self) -> int:
+        """Frames stored, or to be stored were it not for `missing`."""
+        return (
+            math.prod(self.loop_shape) if self.frame_count is None else self.frame_count
+        )
+
+    @property
+    def stored_version(self) -> str:
+        """Version in the signature."""
+        return self.version or ("2.1" if self.metadata == "xml" else "3.0")
