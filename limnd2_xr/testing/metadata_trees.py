@@ -376,7 +376,7 @@ def _sample_setting(spec: SyntheticSpec, channel: ChannelSpec) -> Level:
             [math.sin(spec.angle), math.cos(spec.angle)],
         ]
     )
-    return tree(
+    fields: list[Field] = [
         ("pCameraSetting", _L, camera),
         ("pDeviceSetting", _L, device),
         ("pObjectiveSetting", _L, objective),
@@ -385,20 +385,21 @@ def _sample_setting(spec: SyntheticSpec, channel: ChannelSpec) -> Level:
         ("sSpecSettings", _S, f"Exposure: {channel.exposure_ms:g} ms\r\n"),
         ("dExposureTime", _D, float(channel.exposure_ms)),
         ("uiModeFQ", _U, 2),
-        ("baScanArea", _A, b""),
-        ("dScalingToIntensity", _D, 0.0),
-        (
-            "matCameraToStage",
-            _L,
-            tree(
-                ("Columns", _U, 2),
-                ("Rows", _U, 2),
-                ("Data", _A, matrix.astype("<f8").tobytes()),
-            ),
-        ),
-        ("dRelayLensZoom", _D, 1.0),
-        ("dObjectiveToPinholeZoom", _D, -1.0),
-    )
+    ]
+    if spec.metadata != "xml":  # later than version 2
+        stage_matrix = tree(
+            ("Columns", _U, 2),
+            ("Rows", _U, 2),
+            ("Data", _A, matrix.astype("<f8").tobytes()),
+        )
+        fields += [
+            ("baScanArea", _A, b""),
+            ("dScalingToIntensity", _D, 0.0),
+            ("matCameraToStage", _L, stage_matrix),
+            ("dRelayLensZoom", _D, 1.0),
+            ("dObjectiveToPinholeZoom", _D, -1.0),
+        ]
+    return tree(*fields)
 
 
 def _text_items(spec: SyntheticSpec) -> list[str]:

@@ -81,7 +81,7 @@ def to_xml(level: Level) -> Level:
     Examples
     --------
     >>> from limnd2_xr.variants import xml
-    >>> xml.encode(to_xml(tree(("", LvType.BOOL, True))))[-49:]
+    >>> xml.encode(to_xml(tree(("", LvType.BOOL, True))))[61:]
     b'<no_name runtype="bool" value="true"/></variant>'
     """
     out = Level()
