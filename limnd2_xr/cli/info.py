@@ -83,5 +83,6 @@ def _complain(name: str, error: Exception) -> None:
 
 def _say(name: str, kind: str, text: str) -> None:
     """Write one line to stderr, with the file named once."""
-    text = " ".join(text.split()).removeprefix(f"{name}: ")
+    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    text = text.removeprefix(f"{name}: ")
     sys.stderr.write(f"limnd2-xr: {name}: {kind}{text}\n")

@@ -43,12 +43,13 @@ def render(summary: FileSummary, *, spaced: bool) -> None:
 
 
 def _page(summary: FileSummary) -> RenderableType:
-    title = Text(summary.path, style="bold")
+    title = _text(summary.path)
+    title.stylize("bold")
     facts = Table.grid(padding=(0, 2, 0, 0))
     facts.add_column(style="dim", no_wrap=True)
     facts.add_column(overflow="fold")
     for name, value in _facts(summary):
-        facts.add_row(name, Text(value))
+        facts.add_row(name, _text(value))
     parts: list[RenderableType] = [title, Padding(facts, (0, 0, 0, 2))]
     if summary.loops:
         parts.append(Padding(_loops(summary.loops), (0, 0, 0, 2)))
@@ -69,7 +70,7 @@ def _facts(summary: FileSummary) -> list[tuple[str, str]]:
         ("camera", summary.camera),
         ("author", summary.author),
         ("frames", _frames(summary)),
-        ("description", summary.description),
+        ("description", _own_words(summary.description)),
     ]
     return [(name, value) for name, value in lines if value]
 
@@ -116,7 +117,7 @@ def _frames(summary: FileSummary) -> str:
 def _loops(loops: tuple[LoopSummary, ...]) -> Table:
     table = _table("loop", "count", "")
     for loop in loops:
-        table.add_row(loop.dim, str(loop.count), Text(loop_text(loop)))
+        table.add_row(loop.dim, str(loop.count), _text(loop_text(loop)))
     return table
 
 
@@ -154,12 +155,12 @@ def _channels(channels: tuple[ChannelSummary, ...]) -> Table:
     for channel in channels:
         swatch = Text("■ ", style=channel.color) if channel.color else Text()
         table.add_row(
-            Text(channel.name),
+            _text(channel.name),
             swatch + Text(channel.color),
             _quantity(channel.excitation_nm, "nm"),
             _quantity(channel.emission_nm, "nm"),
             _quantity(channel.exposure_ms, "ms"),
-            Text(channel.modality),
+            _text(channel.modality),
         )
     return table
 
@@ -173,6 +174,21 @@ def _table(*columns: str) -> Table:
 
 def _quantity(value: float | None, unit: str) -> Text:
     return Text("-" if value is None else f"{value:.6g} {unit}")
+
+
+def _text(text: str) -> Text:
+    """Text of a file as it is, but for control characters: they could steer a terminal."""
+    return Text("".join(c if c.isprintable() or c == "\n" else " " for c in text))
+
+
+def _own_words(description: str) -> str:
+    """Return what the user wrote: NIS-Elements appends a summary of the metadata."""
+    lines = description.splitlines()
+    heads = ("Metadata:", "Dimensions:")
+    end = next(
+        (i for i, line in enumerate(lines) if line.startswith(heads)), len(lines)
+    )
+    return "\n".join(lines[:end]).strip()
 
 
 def nbytes_text(nbytes: int) -> str:
