@@ -1,0 +1,118 @@
+"""From an opened file to the labelled, lazy dataset that the user sees."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import xarray as xr
+from xarray.backends import CachingFileManager
+from xarray.core import indexing
+
+from limnd2_xr.arrays.attrs import image_attributes
+from limnd2_xr.arrays.coords import coordinates
+from limnd2_xr.arrays.lazy import FrameArray
+from limnd2_xr.frames.store import FrameStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from limnd2_xr.frames.store import MissingFrames, StoreState
+
+__all__ = ["BLOCK_NBYTES", "IMAGE", "open_dataset", "preferred_chunks"]
+
+IMAGE = "image"
+"""Name of the variable that holds the pixels."""
+
+BLOCK_NBYTES = 96 * 2**20
+"""About this much makes a good dask block: between 64 and 128 MiB."""
+
+
+def open_dataset(
+    file: Any,
+    *,
+    drop_variables: str | Iterable[str] | None = None,
+    storage_options: dict[str, Any] | None = None,
+    full_dims: bool = False,
+    missing: MissingFrames = "fill",
+) -> xr.Dataset:
+    """Open a file as a lazy dataset; only metadata are read.
+
+    Parameters
+    ----------
+    file
+        Path, URL, bytes or binary file object.
+    drop_variables
+        Names of variables and coordinates that are not built.
+    storage_options
+        For a URL: arguments of its fsspec filesystem.
+    full_dims
+        Give the image all of T, P, Z, C, Y and X.
+    missing
+        Warn about frames that the file lacks and read them as 0, or raise.
+
+    Returns
+    -------
+    xarray.Dataset
+        With the variable ``image`` of dims T, P, Z (those that the file has), C, Y, X
+        and, for RGB, S.
+    """
+    with FrameStore.open(
+        file, storage_options=storage_options, missing=missing
+    ) as store:
+        state = store.state
+    if full_dims:
+        state = replace(state, axes=state.axes.with_dims(("T", "P", "Z")))
+    names = (
+        [drop_variables] if isinstance(drop_variables, str) else drop_variables or ()
+    )
+    return dataset_of(state, frozenset(names))
+
+
+def dataset_of(state: StoreState, skip: frozenset[str] = frozenset()) -> xr.Dataset:
+    """Lazy dataset of a file that was opened before.
+
+    Parameters
+    ----------
+    state
+        What opening the file found out.
+    skip
+        Names of variables and coordinates to leave out.
+    """
+    manager = CachingFileManager(FrameStore.reopen, state)
+    attrs, source = image_attributes(state), state.spec.name
+    variables = {}
+    if IMAGE not in skip:
+        pixels = indexing.LazilyIndexedArray(FrameArray(manager, state))
+        encoding = {
+            "preferred_chunks": preferred_chunks(state),
+            "source": source,
+            "original_shape": state.shape,
+            "dtype": state.table.layout.dtype,
+        }
+        variables[IMAGE] = xr.Variable(state.dims, pixels, attrs, encoding)
+    coords = xr.Coordinates(coordinates(state, manager, skip), indexes={})
+    dataset = xr.Dataset(variables, coords, attrs)
+    dataset.encoding["source"] = source
+    dataset.set_close(manager.close)
+    return dataset
+
+
+def preferred_chunks(state: StoreState) -> dict[str, int]:
+    """Length of a good dask block along each dimension.
+
+    Whole frames, neighbours in the file first, up to about `BLOCK_NBYTES`: many small
+    frames share a block, a huge frame has its own.
+    """
+    layout = state.table.layout
+    chunks = dict(zip(state.dims, state.shape, strict=True))
+    room = max(
+        1, BLOCK_NBYTES // (math.prod(layout.frame_shape) * layout.dtype.itemsize)
+    )
+    for dim in reversed(state.axes.file_order):
+        length = chunks[dim]
+        parts = math.ceil(length / room)
+        chunks[dim] = math.ceil(length / parts)
+        room = max(1, room // length) if parts == 1 else 1
+    return chunks

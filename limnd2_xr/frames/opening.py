@@ -1,0 +1,286 @@
+"""What opening a file does: metadata chunks to a document, the chunk map to a table."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from limnd2_xr.container.chunk_format import ALIGNMENT, parse_header
+from limnd2_xr.container.chunk_index import check_entries, read_index
+from limnd2_xr.container.scan import rebuild_index
+from limnd2_xr.errors import CorruptChunk, Nd2Error, Nd2Warning
+from limnd2_xr.frames.layout import PixelLayout
+from limnd2_xr.frames.table import (
+    FRAME_FAMILY,
+    TIME_NBYTES,
+    UNKNOWN_NBYTES,
+    FrameTable,
+    frame_name,
+)
+from limnd2_xr.model.axes import Axes
+from limnd2_xr.model.channels import samples_per_channel
+from limnd2_xr.model.document import Nd2Document
+from limnd2_xr.model.raw import ATTRIBUTES, RawMetadata, chunks_to_read
+from limnd2_xr.variants.decode import decode
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from limnd2_xr.container.chunk_index import ChunkIndex, Entry, LoadedIndex
+    from limnd2_xr.container.prefetch import RegionCache
+    from limnd2_xr.container.source import ByteSource
+    from limnd2_xr.frames.layout import Compression
+    from limnd2_xr.model.attributes import Attributes
+    from limnd2_xr.model.records import FrameRecords
+    from limnd2_xr.variants.tree import Level
+
+__all__ = ["SoundIndex", "find_frames", "open_index", "read_metadata"]
+
+_COMPRESSION: Final[dict[str, Compression]] = {"none": "none", "lossless": "zlib"}
+
+CHUNK_OVERHEAD_NBYTES: Final = 2 * ALIGNMENT
+"""A chunk's header and name take no more than this where names are of usual length."""
+PREFETCHED_NBYTES: Final = 32 * 2**20
+"""Larger metadata chunks are read when they are decoded, on their own."""
+FRAME_HEAD_NBYTES: Final = 64
+"""Enough of a frame's chunk for its header and name."""
+
+_MAX_INFLATION: Final = 1032
+"""No deflate stream inflates to more than this many times its size."""
+
+
+@dataclass(frozen=True, slots=True)
+class SoundIndex:
+    """A chunk index whose entries were compared, in part, with the chunks themselves."""
+
+    version: tuple[int, int]
+    """Format version of the file."""
+    index: ChunkIndex
+    """All chunks."""
+    prefetch: RegionCache
+    """What was read so far."""
+    header_nbytes: int
+    """Bytes from the start of a frame's chunk to its pixels, as a sample has it."""
+
+
+def open_index(source: ByteSource) -> SoundIndex:
+    """Read the chunk map, or rebuild it where it is missing or wrong.
+
+    The metadata chunks and the headers of three frames are looked at. If one of them is
+    not where the map says, the file is scanned: one header read a chunk.
+
+    Warns
+    -----
+    Nd2Warning
+        If the map could not be used as it is.
+    """
+    loaded = read_index(source)
+    index, reason = loaded.index, loaded.rebuilt
+    wrong = check_entries(loaded.prefetch, _sample(loaded))
+    if wrong and reason is None:
+        index = rebuild_index(source, index)
+        reason = f"chunk {wrong[0]} is not where the chunk map says"
+    if reason is not None:
+        family = index.family(FRAME_FAMILY)
+        warnings.warn(
+            f"{source.name}: {reason}; the chunk map was rebuilt by scanning the file, "
+            f"{len(family) if family else 0} frames were found",
+            Nd2Warning,
+            stacklevel=6,
+        )
+    return SoundIndex(
+        loaded.version, index, loaded.prefetch, _header_nbytes(index, loaded.prefetch)
+    )
+
+
+def _sample(loaded: LoadedIndex) -> dict[str, Entry]:
+    """Entries to compare with the file: all metadata, and frames from all over it."""
+    index = loaded.index
+    names = [name for some in chunks_to_read(index) for name in some]
+    entries = {name: entry for name in names if (entry := index.find(name))}
+    # Read their payloads along with their headers, now that they are looked at.
+    loaded.prefetch.fetch(
+        (entry.offset, entry.offset + CHUNK_OVERHEAD_NBYTES + (entry.nbytes or 0))
+        for entry in entries.values()
+        if entry.nbytes is None or entry.nbytes <= PREFETCHED_NBYTES
+    )
+    family = index.family(FRAME_FAMILY)
+    if family is not None:
+        for at in {0, len(family) // 2, len(family) - 1}:
+            number = int(family.numbers[at])
+            if entry := family.find(number):
+                entries[frame_name(number)] = entry
+    return entries
+
+
+def _header_nbytes(index: ChunkIndex, prefetch: RegionCache) -> int:
+    """Bytes before the pixels of a frame, as its header says; 4096 in all files seen."""
+    family = index.family(FRAME_FAMILY)
+    if family is None or not len(family):
+        return ALIGNMENT
+    entry = family.find(int(family.numbers[-1]))
+    if entry is None:
+        return ALIGNMENT
+    size = prefetch.source.size
+    try:
+        head = prefetch.read(entry.offset, min(FRAME_HEAD_NBYTES, size - entry.offset))
+        header = parse_header(head, entry.offset, size)
+    except CorruptChunk:
+        return ALIGNMENT  # the frame itself will tell when it is read
+    return header.data_offset + TIME_NBYTES - entry.offset
+
+
+def read_metadata(opened: SoundIndex) -> tuple[Nd2Document, FrameRecords]:
+    """Read and decode the metadata chunks of a file.
+
+    Parameters
+    ----------
+    opened
+        The file's chunk index.
+
+    Raises
+    ------
+    CorruptChunk
+        If there are no image attributes, or they are damaged.
+
+    Warns
+    -----
+    Nd2Warning
+        For every other metadata chunk that is damaged, and then left out.
+    """
+    index = opened.index
+    trees, plain = chunks_to_read(index)
+    if not any(name in trees for name in ATTRIBUTES):
+        raise CorruptChunk(
+            f"the file has no chunk {ATTRIBUTES[0]}, hence no image size"
+        )
+    levels: dict[str, Level] = {}
+    data: dict[str, bytes] = {}
+    for name in (*trees, *plain):
+        entry = index.find(name)
+        if entry is None:
+            continue
+        try:
+            payload = opened.prefetch.chunks({name: entry})[name]
+            if name in trees:
+                levels[name] = _decode(payload, name, entry.offset)
+            else:
+                data[name] = payload
+        except Nd2Error as error:
+            if name in ATTRIBUTES:
+                raise
+            warnings.warn(f"metadata left out: {error}", Nd2Warning, stacklevel=6)
+    return Nd2Document.from_raw(
+        RawMetadata(version=opened.version, levels=levels, data=data)
+    )
+
+
+def _decode(payload: bytes, name: str, chunk_offset: int) -> Level:
+    try:
+        return decode(payload)
+    except Nd2Error as error:
+        where = (
+            "" if error.offset is None else f"at byte {error.offset} of its payload: "
+        )
+        raise CorruptChunk(
+            where + error.reason, chunk=name, offset=chunk_offset
+        ) from error
+
+
+def find_frames(
+    source: ByteSource, opened: SoundIndex, document: Nd2Document
+) -> tuple[Axes, FrameTable]:
+    """Fit loops and stored frames together.
+
+    Parameters
+    ----------
+    source
+        For its name and size.
+    opened
+        The file's chunk index.
+    document
+        Its metadata.
+
+    Raises
+    ------
+    CorruptChunk
+        If the attributes promise frames that the stored ones cannot be.
+    """
+    layout = _layout(document)
+    family = opened.index.family(FRAME_FAMILY)
+    if family is None or not len(family):
+        numbers = chunk_offsets = nbytes = np.empty(0, dtype=np.int64)
+        first = 0
+    else:
+        numbers = family.numbers
+        chunk_offsets = family.offsets.astype(np.int64)
+        nbytes = _pixel_nbytes(family.nbytes)
+        first = _first_number(numbers, document.attributes.sequence_count)
+    _check_plausible(layout, nbytes, source.size)
+    numbers = numbers - first
+    declared = document.attributes.sequence_count
+    highest = int(numbers[-1]) + 1 if len(numbers) else 0
+    axes = Axes.from_loops(
+        document.experiment.loops, frame_count=declared or highest, present=len(numbers)
+    )
+    if axes.extra_frames:
+        warnings.warn(
+            f"{source.name}: the file holds {axes.extra_frames} frames more than its loops "
+            f"{axes.nesting} have places for; they are left out",
+            Nd2Warning,
+            stacklevel=6,
+        )
+    table = FrameTable(
+        layout=layout,
+        numbers=numbers,
+        chunk_offsets=chunk_offsets,
+        nbytes=nbytes,
+        header_nbytes=opened.header_nbytes,
+        n_frames=axes.n_frames,
+        first_number=first,
+    )
+    return axes, table
+
+
+def _layout(document: Nd2Document) -> PixelLayout:
+    attributes: Attributes = document.attributes
+    samples = samples_per_channel(document.channels)
+    return PixelLayout(
+        height=attributes.height,
+        width=attributes.width,
+        channels=attributes.components // samples,
+        samples=samples,
+        dtype=attributes.dtype,
+        row_nbytes=attributes.row_nbytes,
+        compression=_COMPRESSION.get(attributes.compression, "unsupported"),
+    )
+
+
+def _pixel_nbytes(nbytes: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Bytes of each frame without its time; a map may not know (FORMAT 2.3)."""
+    known = nbytes <= np.iinfo(np.int64).max
+    return np.where(known, nbytes.astype(np.int64) - TIME_NBYTES, UNKNOWN_NBYTES)
+
+
+def _first_number(numbers: NDArray[np.int64], declared: int) -> int:
+    """1 where the frames are numbered from 1 on (FORMAT 2.3), 0 where 0 is missing."""
+    from_one = numbers[0] == 1 and numbers[-1] == (declared or len(numbers))
+    return 1 if from_one else 0
+
+
+def _check_plausible(layout: PixelLayout, nbytes: NDArray[np.int64], size: int) -> None:
+    """Refuse image sizes that no stored frame can have, before arrays are made of them."""
+    largest = int(nbytes.max()) if len(nbytes) else 0
+    if largest < 0 or not len(nbytes):
+        largest = size
+    if layout.compression != "none":
+        largest *= _MAX_INFLATION
+    if layout.frame_nbytes > max(largest, size if not len(nbytes) else 0):
+        raise CorruptChunk(
+            f"a frame of {layout.width} x {layout.height} pixels has {layout.frame_nbytes} "
+            f"bytes, but the largest in the file has {int(nbytes.max(initial=0))}",
+            chunk=ATTRIBUTES[0],
+        )

@@ -1,0 +1,507 @@
+"""`FrameReader`: carries out planned reads, checks chunk headers, fills the output.
+
+A frame's pixels begin behind a chunk name whose padded length only the chunk's own
+header tells (FORMAT 1.2, oddity 23), and the map's offset may be wrong. So the header of
+each frame is compared with what the map promised the first time the frame is touched:
+within the same read where the header lies close by, which for whole frames is free.
+"""
+
+from __future__ import annotations
+
+import struct
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from limnd2_xr.container.chunk_format import FILE_MAGIC, parse_header
+from limnd2_xr.errors import CorruptChunk, UnsupportedFeature
+from limnd2_xr.frames.pixels import copy_pixels, inflate_rows, rows_view
+from limnd2_xr.frames.planner import RowRun, fold, group_reads, pick_array, row_runs
+from limnd2_xr.frames.table import TIME_NBYTES
+from limnd2_xr.frames.threads import run_all
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from limnd2_xr.container.source import ByteSource
+    from limnd2_xr.frames.planner import Pick
+    from limnd2_xr.frames.table import FrameTable
+
+__all__ = ["FrameReader", "FrameSelection"]
+
+HEADER_PROBE_NBYTES = 64
+"""Enough of a chunk for its header and the name of any frame."""
+READ_LIMIT_NBYTES = 8 * 2**20
+"""Merged reads grow no larger, so that threads share the work and staging stays small."""
+PACKED_LIMIT_NBYTES = 2**20
+"""The same for compressed frames, whose work is in the inflating."""
+DIRECT_NBYTES = 32 * 2**10
+"""From this size on a contiguous frame is read straight into the output."""
+THREADED_NBYTES = 2**18
+"""Smaller reads are done before a thread would have started."""
+KEPT_STAGING_NBYTES = 64 * 2**20
+"""Each thread keeps a staging buffer of up to this size."""
+
+_HEAD = struct.Struct("<4sIQ")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameSelection:
+    """What to read: frames by number, and the part of each that is wanted."""
+
+    sequence: NDArray[np.int64]
+    """Sequence numbers, one-dimensional, in the order of the output."""
+    rows: Pick
+    columns: Pick
+    channels: Pick
+    samples: Pick | None
+    """None where the file is not RGB."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Frames that one read covers, sorted by file offset."""
+
+    rows: NDArray[np.int64]
+    """Rows of the frame table."""
+    targets: NDArray[np.int64]
+    """Where each frame goes in the output."""
+    starts: NDArray[np.int64]
+    """File offset of the first byte wanted of each frame."""
+    nbytes: NDArray[np.int64]
+    """How many bytes of each frame are wanted from there."""
+    pixels: NDArray[np.int64]
+    """Where each frame's pixels were thought to begin when the read was planned."""
+    run: RowRun
+
+    def subset(self, keep: NDArray[np.bool_] | NDArray[np.intp] | slice) -> _Group:
+        return _Group(
+            self.rows[keep],
+            self.targets[keep],
+            self.starts[keep],
+            self.nbytes[keep],
+            self.pixels[keep],
+            self.run,
+        )
+
+
+class FrameReader:
+    """Reads frames of one open source into arrays; safe to use from several threads.
+
+    Parameters
+    ----------
+    source
+        Open for as long as the reader is used.
+    table
+        Where the frames are.
+    fill_value
+        Delivered for frames that the file lacks.
+    """
+
+    def __init__(
+        self, source: ByteSource, table: FrameTable, *, fill_value: int = 0
+    ) -> None:
+        self.source = source
+        self.table = table
+        self.fill_value = fill_value
+        # What headers taught so far. Threads may write the same values twice, which is
+        # harmless: the offset is stored before the flag that lets others rely on it.
+        self._pixel_offsets = table.chunk_offsets + table.header_nbytes
+        self._nbytes = table.nbytes.copy()
+        self._checked = np.zeros(len(table.numbers), dtype=bool)
+        self._local = threading.local()
+
+    def read_into(self, out: NDArray[Any], selection: FrameSelection) -> None:
+        """Fill `out` with the pixels selected.
+
+        Parameters
+        ----------
+        out
+            C-contiguous, of shape (frames, C, Y, X) and, for RGB, S, all as selected.
+        selection
+            What to read.
+
+        Raises
+        ------
+        CorruptChunk
+            If a frame is damaged or not where the map says.
+        UnsupportedFeature
+            If the frames are compressed in a way that cannot be decoded.
+        """
+        layout = self.table.layout
+        if layout.compression == "unsupported":
+            raise UnsupportedFeature(
+                "lossy compressed frames cannot be decoded (FORMAT 6.4); metadata can be read",
+                path=self.source.name,
+            )
+        rows = self.table.rows(selection.sequence)
+        if out.size == 0:
+            return
+        present = rows >= 0
+        if not present.all():
+            out[~present] = self.fill_value
+        targets = np.flatnonzero(present)
+        if layout.compression == "zlib":
+            groups = self._plan_packed(rows[targets], targets, selection)
+            self._carry_out(
+                groups, lambda group: self._read_packed(out, group, selection)
+            )
+        else:
+            groups = self._plan_plain(rows[targets], targets, selection)
+            self._carry_out(
+                groups, lambda group: self._read_plain(out, group, selection)
+            )
+
+    def read_times(self, sequence: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the times stored with the frames themselves (FORMAT 1.4).
+
+        Parameters
+        ----------
+        sequence
+            Sequence numbers, one-dimensional.
+
+        Returns
+        -------
+        ndarray of float64
+            Milliseconds since the start of the acquisition, as stored; NaN for frames
+            that the file lacks.
+        """
+        rows = self.table.rows(sequence)
+        times = np.full(len(sequence), np.nan)
+        targets = np.flatnonzero(rows >= 0)
+        self._learn_headers(rows[targets])
+        nbytes = np.full(len(targets), TIME_NBYTES, dtype=np.int64)
+        groups = self._groups(
+            rows[targets], targets, nbytes, _NO_RUN, READ_LIMIT_NBYTES, -TIME_NBYTES
+        )
+
+        def read(group: _Group) -> None:
+            base, staged = self._stage(group)
+            for target, start in zip(group.targets, group.starts - base, strict=True):
+                times[target] = np.frombuffer(staged, "<f8", 1, start)[0]
+
+        self._carry_out(groups, read)
+        return times
+
+    # -- planning
+
+    def _plan_plain(
+        self,
+        rows: NDArray[np.int64],
+        targets: NDArray[np.int64],
+        selection: FrameSelection,
+    ) -> list[_Group]:
+        layout, gap_nbytes = self.table.layout, self.source.gap_nbytes
+        runs = row_runs(selection.rows, layout, gap_nbytes)
+        if len(runs) > 1 or (runs and runs[0].first * layout.row_nbytes > gap_nbytes):
+            self._learn_headers(rows)
+        first, columns = _column_span(selection.columns)
+        groups: list[_Group] = []
+        for run in runs:
+            offset = run.first * layout.row_nbytes + first * layout.pixel_nbytes
+            # What lies left and right of the columns wanted is not read at the ends.
+            nbytes = (run.stop - run.first - 1) * layout.row_nbytes
+            nbytes += columns * layout.pixel_nbytes
+            sizes = np.full(len(rows), nbytes, dtype=np.int64)
+            groups += self._groups(rows, targets, sizes, run, READ_LIMIT_NBYTES, offset)
+        return groups
+
+    def _plan_packed(
+        self,
+        rows: NDArray[np.int64],
+        targets: NDArray[np.int64],
+        selection: FrameSelection,
+    ) -> list[_Group]:
+        self._learn_headers(rows[self._nbytes[rows] < 0])
+        wanted = pick_array(selection.rows)
+        run = RowRun(0, int(wanted.max()) + 1, selection.rows, slice(0, len(wanted), 1))
+        return self._groups(rows, targets, self._nbytes[rows], run, PACKED_LIMIT_NBYTES)
+
+    def _groups(
+        self,
+        rows: NDArray[np.int64],
+        targets: NDArray[np.int64],
+        nbytes: NDArray[np.int64],
+        run: RowRun,
+        limit_nbytes: int,
+        offset: int = 0,
+    ) -> list[_Group]:
+        pixels = self._pixel_offsets[rows]
+        order = np.argsort(pixels, kind="stable")
+        whole = _Group(rows, targets, pixels + offset, nbytes, pixels, run).subset(
+            order
+        )
+        grouped = group_reads(
+            self._begin(whole),
+            whole.starts + whole.nbytes,
+            gap_nbytes=self.source.gap_nbytes,
+            limit_nbytes=limit_nbytes,
+        )
+        return [whole.subset(slice(begin, end)) for begin, end in grouped]
+
+    def _begin(self, group: _Group) -> NDArray[np.int64]:
+        """First byte to read of each frame: its header where that is still to be checked."""
+        offsets = self.table.chunk_offsets[group.rows]
+        return np.where(self._checked[group.rows], group.starts, offsets)
+
+    # -- headers
+
+    def _learn_headers(self, rows: NDArray[np.int64]) -> None:
+        """Check the headers of frames that are not checked yet, by reads of their own."""
+        rows = np.unique(rows[~self._checked[rows]])
+        if not len(rows):
+            return
+        starts = self.table.chunk_offsets[rows]
+        nbytes = np.minimum(HEADER_PROBE_NBYTES, self.source.size - starts)
+        probe = _Group(rows, rows, starts, nbytes, starts, _NO_RUN)
+        probe = probe.subset(np.argsort(starts, kind="stable"))
+        grouped = group_reads(
+            probe.starts,
+            probe.starts + probe.nbytes,
+            gap_nbytes=self.source.gap_nbytes,
+            limit_nbytes=READ_LIMIT_NBYTES,
+        )
+        groups = [probe.subset(slice(begin, end)) for begin, end in grouped]
+
+        def read(group: _Group) -> None:
+            base, staged = self._stage(group)
+            self._check(group.rows, base, staged)
+
+        self._carry_out(groups, read)
+
+    def _check(self, rows: NDArray[np.int64], base: int, staged: memoryview) -> None:
+        """Compare the headers of frames with the table, and believe the headers."""
+        name_nbytes = self.table.header_nbytes - _HEAD.size - TIME_NBYTES
+        for row in rows[~self._checked[rows]].tolist():
+            stored = int(self._nbytes[row])
+            expected = _HEAD.pack(FILE_MAGIC, name_nbytes, max(stored, 0) + TIME_NBYTES)
+            expected += self.table.chunk_name(row).encode()
+            at = int(self.table.chunk_offsets[row]) - base
+            if staged[at : at + len(expected)] != expected:
+                self._relearn(row, staged[at : at + HEADER_PROBE_NBYTES])
+            layout, stored = self.table.layout, int(self._nbytes[row])
+            if layout.compression == "none" and stored < layout.frame_nbytes:
+                raise self._corrupt(
+                    row,
+                    f"{stored} bytes of pixels are stored, not {layout.frame_nbytes}",
+                )
+            self._checked[row] = True
+
+    def _relearn(self, row: int, head: memoryview) -> None:
+        """Take offset and size of a frame from its header."""
+        name, offset = self.table.chunk_name(row), int(self.table.chunk_offsets[row])
+        try:
+            header = parse_header(bytes(head), offset, self.source.size)
+        except CorruptChunk as error:
+            reason = f"the map places this frame here, but {error.reason}"
+            raise self._corrupt(row, reason) from error
+        if header.name != name:
+            raise self._corrupt(
+                row, f"the map places this frame here, but the chunk is {header.name}"
+            )
+        self._pixel_offsets[row] = header.data_offset + TIME_NBYTES
+        self._nbytes[row] = header.data_nbytes - TIME_NBYTES
+
+    def _corrupt(self, row: int, reason: str) -> CorruptChunk:
+        return CorruptChunk(
+            reason,
+            path=self.source.name,
+            chunk=self.table.chunk_name(row),
+            offset=int(self.table.chunk_offsets[row]),
+        )
+
+    # -- reading
+
+    def _carry_out(self, groups: list[_Group], read: Callable[[_Group], None]) -> None:
+        def named(group: _Group) -> None:
+            try:
+                read(group)
+            except CorruptChunk as error:
+                if error.chunk is not None:
+                    raise
+                row = int(group.rows[0])
+                if len(group.rows) > 1:
+                    # One by one, so that the error names the frame that has it.
+                    for i in range(len(group.rows)):
+                        named(group.subset(slice(i, i + 1)))
+                elif self._checked[row] or group.run is _NO_RUN:
+                    raise self._corrupt(row, error.reason) from error
+                else:
+                    self._learn_headers(group.rows)
+                    named(group)
+
+        if sum(int(group.nbytes.sum()) for group in groups) < THREADED_NBYTES:
+            for group in groups:
+                named(group)
+        else:
+            run_all(named, groups)
+
+    def _stage(self, group: _Group) -> tuple[int, memoryview]:
+        """Read the bytes of a group; return the file offset of the first, and the bytes."""
+        base = int(self._begin(group).min())
+        staged = self._staging(int((group.starts + group.nbytes).max()) - base)
+        self.source.read_into(base, [staged])
+        return base, staged
+
+    def _staging(self, nbytes: int) -> memoryview:
+        if nbytes > KEPT_STAGING_NBYTES:
+            return np.empty(nbytes, dtype=np.uint8).data
+        kept: NDArray[np.uint8] | None = getattr(self._local, "staging", None)
+        if kept is None or len(kept) < nbytes:
+            kept = self._local.staging = np.empty(nbytes, dtype=np.uint8)
+        return kept[:nbytes].data
+
+    def _moved(self, group: _Group) -> NDArray[np.bool_]:
+        """Frames whose header, read since the plan was made, tells otherwise than it."""
+        moved: NDArray[np.bool_] = self._pixel_offsets[group.rows] != group.pixels
+        if self.table.layout.compression == "zlib":
+            moved |= self._nbytes[group.rows] != group.nbytes
+        return moved
+
+    def _without_moved(
+        self, out: NDArray[Any], group: _Group, selection: FrameSelection
+    ) -> _Group:
+        """Read the moved frames of a group where they really are; return the others."""
+        moved = self._moved(group)
+        if not moved.any():
+            return group
+        again = group.subset(moved)
+        if self.table.layout.compression == "zlib":
+            for repeat in self._plan_packed(again.rows, again.targets, selection):
+                self._read_packed(out, repeat, selection)
+        else:
+            for repeat in self._plan_plain(again.rows, again.targets, selection):
+                if repeat.run == group.run:
+                    self._read_plain(out, repeat, selection)
+        return group.subset(~moved)
+
+    def _read_packed(
+        self, out: NDArray[Any], group: _Group, selection: FrameSelection
+    ) -> None:
+        group = self._without_moved(out, group, selection)
+        if not len(group.rows):
+            return
+        base, staged = self._stage(group)
+        self._check(group.rows, base, staged)
+        moved, layout, run = self._moved(group), self.table.layout, group.run
+        for i in np.flatnonzero(~moved).tolist():
+            start = int(group.starts[i]) - base
+            packed = staged[start : start + int(group.nbytes[i])]
+            try:
+                rows = inflate_rows(packed, layout, run.stop)
+            except CorruptChunk as error:
+                raise self._corrupt(int(group.rows[i]), error.reason) from error
+            target = int(group.targets[i])
+            copy_pixels(
+                out,
+                rows_view(rows, layout, offset=0, shape=(1, run.stop, layout.width)),
+                target=(slice(target, target + 1, 1), run.target),
+                source=(run.source, selection.columns),
+                channels=selection.channels,
+                samples=selection.samples,
+            )
+        self._without_moved(out, group, selection)
+
+    def _read_plain(
+        self, out: NDArray[Any], group: _Group, selection: FrameSelection
+    ) -> None:
+        group = self._without_moved(out, group, selection)
+        if not len(group.rows):
+            return
+        if self._is_direct(group, selection):
+            self._read_direct(out, group, selection)
+            return
+        base, staged = self._stage(group)
+        self._check(group.rows, base, staged)
+        moved, run = self._moved(group), group.run
+        first, columns = _column_span(selection.columns)
+        for part in _even_parts(group.subset(~moved)):
+            stored = rows_view(
+                staged,
+                self.table.layout,
+                offset=int(part.starts[0]) - base,
+                shape=(len(part.rows), run.stop - run.first, columns),
+                stride=int(part.starts[1] - part.starts[0])
+                if len(part.starts) > 1
+                else 0,
+            )
+            copy_pixels(
+                out,
+                stored,
+                target=(fold(part.targets), run.target),
+                source=(run.source, _shifted(selection.columns, first)),
+                channels=selection.channels,
+                samples=selection.samples,
+            )
+        self._without_moved(out, group, selection)
+
+    def _is_direct(self, group: _Group, selection: FrameSelection) -> bool:
+        """Say whether the bytes wanted of each frame are the output's, in their order."""
+        layout, run = self.table.layout, group.run
+        stops = group.starts + group.nbytes
+        return (
+            layout.components == 1
+            and layout.row_nbytes == layout.width * layout.pixel_nbytes
+            and selection.columns == slice(0, layout.width, 1)
+            and selection.channels == slice(0, 1, 1)
+            and run.source == slice(0, run.stop - run.first, 1)
+            and isinstance(run.target, slice)
+            and run.target.step == 1
+            and int(group.nbytes[0]) >= DIRECT_NBYTES
+            and bool((self._begin(group)[1:] >= stops[:-1]).all())
+        )
+
+    def _read_direct(
+        self, out: NDArray[Any], group: _Group, selection: FrameSelection
+    ) -> None:
+        """Scatter one read over the output; what lies between frames is put aside."""
+        begin, stops = self._begin(group), group.starts + group.nbytes
+        base = int(begin[0])
+        gaps = group.starts - np.concatenate(([base], stops[:-1]))
+        ends = np.cumsum(gaps)
+        between = self._staging(int(ends[-1]))
+        buffers: list[memoryview] = []
+        for gap, end, target in zip(gaps, ends, group.targets.tolist(), strict=True):
+            if gap:
+                buffers.append(between[end - gap : end])
+            buffers.append(out[target, 0, group.run.target].view(np.uint8).data)
+        self.source.read_into(base, buffers)
+        for i in np.flatnonzero(~self._checked[group.rows]).tolist():
+            # The header lies in the gap before the frame's pixels.
+            before = between[ends[i] - gaps[i] : ends[i]]
+            self._check(group.rows[i : i + 1], int(group.starts[i] - gaps[i]), before)
+        self._without_moved(out, group, selection)
+
+
+_NO_RUN = RowRun(0, 0, slice(0, 0, 1), slice(0, 0, 1))
+"""Of reads that take no rows of pixels."""
+
+
+def _column_span(columns: Pick) -> tuple[int, int]:
+    """First column that is wanted, and how many there are up to the last."""
+    if isinstance(columns, slice):
+        return columns.start, columns.stop - columns.start
+    return int(columns.min()), int(columns.max() - columns.min()) + 1
+
+
+def _shifted(columns: Pick, first: int) -> Pick:
+    if isinstance(columns, slice):
+        return slice(columns.start - first, columns.stop - first, columns.step)
+    return columns - first
+
+
+def _even_parts(group: _Group) -> Iterator[_Group]:
+    """Cut a group where the distance between frames changes."""
+    steps = np.diff(group.starts)
+    begin, count = 0, len(group.rows)
+    while begin < count:
+        end = count
+        if begin + 1 < count:
+            uneven = np.flatnonzero(steps[begin:] != steps[begin])
+            end = begin + int(uneven[0]) + 1 if len(uneven) else count
+        yield group.subset(slice(begin, end))
+        begin = end

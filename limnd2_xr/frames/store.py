@@ -1,0 +1,336 @@
+"""`FrameStore`: an open .nd2 file as metadata, loops and lazily read frames.
+
+What opening finds out is kept in a `StoreState`, which travels between processes; the
+store itself adds the handle. So a worker that unpickles an array opens the file, checks
+that it is still the same, and reads: it parses nothing again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from limnd2_xr.container.source import SourceSpec
+from limnd2_xr.errors import CorruptChunk, Nd2Error, Nd2Warning, StaleFile
+from limnd2_xr.frames.opening import find_frames, open_index, read_metadata
+from limnd2_xr.frames.planner import normalize, outer_shape, pick_array
+from limnd2_xr.frames.reader import FrameReader, FrameSelection
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from numpy.typing import NDArray
+
+    from limnd2_xr.container.source import ByteSource, FileStamp
+    from limnd2_xr.frames.planner import AxisKey
+    from limnd2_xr.frames.table import FrameTable
+    from limnd2_xr.model.axes import Axes
+    from limnd2_xr.model.document import Nd2Document
+    from limnd2_xr.model.records import FrameRecords
+
+__all__ = ["FrameStore", "MissingFrames", "StoreState"]
+
+MissingFrames = Literal["fill", "raise"]
+"""What to do about frames that the loops ask for and the file lacks."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StoreState:
+    """Everything that opening a file finds out; picklable, hashable, without a handle."""
+
+    spec: SourceSpec
+    """How to open the file again."""
+    stamp: FileStamp
+    """Size and time of the file when it was opened."""
+    document: Nd2Document
+    """All metadata."""
+    records: FrameRecords = field(repr=False)
+    """Values recorded for every frame."""
+    axes: Axes
+    """Loops as dimensions."""
+    table: FrameTable
+    """Where the frames are."""
+
+    @cached_property
+    def token(self) -> str:
+        """Digest that is equal for equal files opened from the same place."""
+        parts = (self.spec.name, self.stamp, self.table.token)
+        return hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()
+
+    def __hash__(self) -> int:
+        return hash(self.token)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, StoreState):
+            return NotImplemented
+        return self.spec == other.spec and self.token == other.token
+
+    def __dask_tokenize__(self) -> str:
+        return self.token
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """Dimensions of the image: the loops, then C, Y, X and, for RGB, S."""
+        frame_dims = (
+            ("C", "Y", "X") if self.table.layout.samples == 1 else ("C", "Y", "X", "S")
+        )
+        return (*self.axes.dims, *frame_dims)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of each dimension."""
+        return (*self.axes.shape, *self.table.layout.frame_shape)
+
+
+class FrameStore:
+    """An open .nd2 file: its metadata, and its frames as arrays.
+
+    Made by `open` or, from what an earlier store found out, by `reopen`. Reading is safe
+    from several threads at once.
+
+    Examples
+    --------
+    >>> from limnd2_xr.testing.synthetic import SyntheticSpec, TimeLoop, build
+    >>> data = build(SyntheticSpec(loops=(TimeLoop(count=3),), width=8, height=6)).data
+    >>> with FrameStore.open(data) as store:
+    ...     print(store.dims, store.shape, store.read((0, 0, slice(2), -1)).shape)
+    ('T', 'C', 'Y', 'X') (3, 1, 6, 8) (2,)
+    """
+
+    def __init__(self, state: StoreState, source: ByteSource) -> None:
+        self.state = state
+        self._source = source
+        self._reader = FrameReader(source, state.table)
+
+    @classmethod
+    def open(
+        cls,
+        file: Any,
+        *,
+        storage_options: dict[str, Any] | None = None,
+        missing: MissingFrames = "fill",
+    ) -> FrameStore:
+        """Open a file and read its metadata, but no pixels.
+
+        Parameters
+        ----------
+        file
+            Path, URL, bytes, binary file object or `SourceSpec`.
+        storage_options
+            For a URL: arguments of the fsspec filesystem.
+        missing
+            Warn once about frames that the file lacks and read them as zeros, or raise.
+
+        Raises
+        ------
+        NotAnNd2File
+            If it is something else.
+        Nd2Error
+            If it is damaged beyond what can be mended, or lacks frames and `missing`
+            is ``"raise"``.
+
+        Warns
+        -----
+        Nd2Warning
+            If the chunk map had to be rebuilt, metadata are damaged or frames missing.
+        """
+        spec = (
+            file
+            if isinstance(file, SourceSpec)
+            else SourceSpec.of(file, storage_options)
+        )
+        source = spec.open()
+        try:
+            state = _find_out(spec, source)
+            _report_missing(state, missing)
+        except Nd2Error as error:
+            source.close()
+            if error.path is None:
+                raise error.located(path=spec.name) from error
+            raise
+        except BaseException:
+            source.close()
+            raise
+        return cls(state, source)
+
+    @classmethod
+    def reopen(cls, state: StoreState) -> FrameStore:
+        """Open a file that was opened before, without parsing it again.
+
+        Raises
+        ------
+        StaleFile
+            If the file is no longer what it was.
+        """
+        source = state.spec.open()
+        if source.stamp != state.stamp:
+            source.close()
+            raise StaleFile(
+                f"the file changed since it was opened: {state.stamp}, now {source.stamp}; "
+                "open it again",
+                path=state.spec.name,
+            )
+        return cls(state, source)
+
+    def close(self) -> None:
+        """Close the file; reading ends, metadata stay."""
+        self._source.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __getstate__(self) -> StoreState:
+        return self.state
+
+    def __setstate__(self, state: StoreState) -> None:
+        again = FrameStore.reopen(state)
+        self.__init__(again.state, again._source)  # type: ignore[misc]
+
+    @property
+    def document(self) -> Nd2Document:
+        """All metadata of the file."""
+        return self.state.document
+
+    @property
+    def records(self) -> FrameRecords:
+        """Values recorded for every frame."""
+        return self.state.records
+
+    @property
+    def axes(self) -> Axes:
+        """Loops as dimensions."""
+        return self.state.axes
+
+    @property
+    def table(self) -> FrameTable:
+        """Where the frames are."""
+        return self.state.table
+
+    @property
+    def source_name(self) -> str:
+        """Path, URL or name of the file, for messages."""
+        return self._source.name
+
+    @property
+    def file_nbytes(self) -> int:
+        """Size of the file in bytes."""
+        return self._source.size
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """Dimensions of the image: the loops, then C, Y, X and, for RGB, S."""
+        return self.state.dims
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of each dimension."""
+        return self.state.shape
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Type of one component."""
+        return self.table.layout.dtype
+
+    def read(self, key: tuple[AxisKey, ...]) -> NDArray[Any]:
+        """Pixels that an outer index selects: each dimension is indexed on its own.
+
+        Parameters
+        ----------
+        key
+            One integer, slice or one-dimensional integer array a dimension of `dims`.
+
+        Returns
+        -------
+        ndarray
+            A new C-contiguous array; dimensions indexed by an integer are dropped.
+
+        Raises
+        ------
+        CorruptChunk
+            If a frame that is read is damaged.
+        IndexError
+            If an index is out of bounds or the key has another length than `dims`.
+        """
+        dims, shape, layout = self.dims, self.shape, self.table.layout
+        if len(key) != len(dims):
+            raise IndexError(f"{len(key)} indices for dimensions {dims}")
+        picks = [normalize(k, n, d) for k, n, d in zip(key, shape, dims, strict=True)]
+        loops = len(self.axes.dims)
+        sequence = _sequence(self.axes, [pick_array(pick) for pick in picks[:loops]])
+        selected = outer_shape(picks)
+        out = np.empty((sequence.size, *selected[loops:]), dtype=layout.dtype)
+        selection = FrameSelection(
+            sequence=sequence,
+            channels=picks[loops],
+            rows=picks[loops + 1],
+            columns=picks[loops + 2],
+            samples=picks[loops + 3] if layout.samples > 1 else None,
+        )
+        self._reader.read_into(out, selection)
+        kept = [n for n, k in zip(selected, key, strict=True) if not _is_scalar(k)]
+        return out.reshape(kept)
+
+    def read_times(self) -> NDArray[np.float64]:
+        """Milliseconds since the start as stored with each frame (FORMAT 1.4).
+
+        Returns
+        -------
+        ndarray of float64
+            One a frame, by sequence number; NaN for missing frames.
+        """
+        return self._reader.read_times(np.arange(self.table.n_frames, dtype=np.int64))
+
+
+def _sequence(axes: Axes, indices: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Sequence numbers that an outer index selects, row by row."""
+    numbers = np.zeros(1, dtype=np.int64)
+    for steps, index in zip(axes.contributions, indices, strict=True):
+        numbers = (numbers[:, None] + steps[index]).ravel()
+    return numbers
+
+
+def _is_scalar(key: AxisKey) -> bool:
+    return not isinstance(key, slice) and np.ndim(key) == 0
+
+
+def _find_out(spec: SourceSpec, source: ByteSource) -> StoreState:
+    opened = open_index(source)
+    document, records = read_metadata(opened)
+    axes, table = find_frames(source, opened, document)
+    return StoreState(
+        spec=spec,
+        stamp=source.stamp,
+        document=document,
+        records=records,
+        axes=axes,
+        table=table,
+    )
+
+
+def _report_missing(state: StoreState, missing: MissingFrames) -> None:
+    lacking = state.table.missing
+    if not len(lacking):
+        return
+    some = ", ".join(map(str, lacking[:5])) + (", ..." if len(lacking) > 5 else "")
+    text = (
+        f"{len(lacking)} of {state.table.n_frames} frames are not in the file ({some})"
+    )
+    if missing == "raise":
+        raise CorruptChunk(text, path=state.spec.name)
+    warnings.warn(
+        f"{state.spec.name}: {text}; they read as 0", Nd2Warning, stacklevel=4
+    )

@@ -1,0 +1,42 @@
+"""Settings of the package for this process."""
+
+from __future__ import annotations
+
+import os
+
+__all__ = ["get_threads", "set_threads"]
+
+_threads: int | None = None
+
+
+def get_threads() -> int:
+    """Return how many threads decode frames: what was set, else one a usable core.
+
+    Examples
+    --------
+    >>> get_threads() >= 1
+    True
+    """
+    if _threads is not None:
+        return _threads
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def set_threads(threads: int | None) -> None:
+    """Set how many threads decode frames in this process.
+
+    Parameters
+    ----------
+    threads
+        1 decodes in the calling thread; None goes back to one a usable core.
+
+    Raises
+    ------
+    ValueError
+        If `threads` is less than 1.
+    """
+    global _threads  # noqa: PLW0603 - one setting a process
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads must be at least 1, not {threads}")
+    _threads = threads

@@ -1,0 +1,146 @@
+"""The entry point by which xarray finds this package.
+
+xarray imports this module in every session that lists its engines, so it imports
+nothing heavy: the rest is loaded when a file is opened.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from xarray.backends import BackendEntrypoint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import xarray as xr
+
+__all__ = ["Nd2BackendEntrypoint"]
+
+MAGICS = (b"\xda\xce\xbe\x0a", b"\x00\x00\x00\x0cjP  ")
+"""How .nd2 files begin, since version 2 and before (FORMAT 0.2)."""
+
+
+def _has_magic(path: str) -> bool:
+    """Look at the first bytes of a local file; a URL is not fetched for this."""
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - pathlib would mend URLs to paths
+            return file.read(8).startswith(MAGICS)
+    except (OSError, ValueError):
+        return False
+
+
+class Nd2BackendEntrypoint(BackendEntrypoint):
+    """Open Nikon .nd2 files: ``xr.open_dataset("cells.nd2")``."""
+
+    description: ClassVar[str] = "Open Nikon .nd2 microscope files"
+    url: ClassVar[str] = "https://pypi.org/project/limnd2-xr/"
+    supports_groups: ClassVar[bool] = True
+
+    def guess_can_open(self, filename_or_obj: Any) -> bool:
+        """Say whether a file is an .nd2 by its suffix or its first bytes; never raise."""
+        if isinstance(filename_or_obj, str | os.PathLike):
+            name = str(filename_or_obj)
+            return name.split("?", 1)[0].lower().endswith(".nd2") or _has_magic(name)
+        if isinstance(filename_or_obj, bytes | bytearray | memoryview):
+            return bytes(filename_or_obj[:8]).startswith(MAGICS)
+        try:
+            before = filename_or_obj.tell()
+            filename_or_obj.seek(0)
+            head = filename_or_obj.read(8)
+            filename_or_obj.seek(before)
+        except Exception:  # noqa: BLE001 - whatever it is, it is not for us
+            return False
+        return isinstance(head, bytes) and head.startswith(MAGICS)
+
+    def open_dataset(
+        self,
+        filename_or_obj: Any,
+        *,
+        drop_variables: str | Iterable[str] | None = None,
+        storage_options: dict[str, Any] | None = None,
+        full_dims: bool = False,
+        missing: Literal["fill", "raise"] = "fill",
+    ) -> xr.Dataset:
+        """Return the image and its coordinates as a lazy dataset; reads metadata only.
+
+        Parameters
+        ----------
+        filename_or_obj
+            Path, URL, bytes or binary file object.
+        drop_variables
+            Names of variables and coordinates to leave out.
+        storage_options
+            For a URL: arguments of its fsspec filesystem.
+        full_dims
+            Give the image all of T, P, Z, C, Y and X, with length 1 where the file has
+            no such loop.
+        missing
+            ``"fill"`` warns once about frames that the file lacks and reads them as 0,
+            ``"raise"`` makes them an error.
+        """
+        from limnd2_xr.arrays.dataset import open_dataset
+
+        return open_dataset(
+            filename_or_obj,
+            drop_variables=drop_variables,
+            storage_options=storage_options,
+            full_dims=full_dims,
+            missing=missing,
+        )
+
+    def open_groups_as_dict(
+        self,
+        filename_or_obj: Any,
+        *,
+        drop_variables: str | Iterable[str] | None = None,
+        storage_options: dict[str, Any] | None = None,
+        full_dims: bool = False,
+        missing: Literal["fill", "raise"] = "fill",
+    ) -> dict[str, xr.Dataset]:
+        """Return the datasets of a file by group path; so far the image, at the root.
+
+        Parameters
+        ----------
+        filename_or_obj, drop_variables, storage_options, full_dims, missing
+            As for `open_dataset`.
+        """
+        root = self.open_dataset(
+            filename_or_obj,
+            drop_variables=drop_variables,
+            storage_options=storage_options,
+            full_dims=full_dims,
+            missing=missing,
+        )
+        return {"/": root}
+
+    def open_datatree(
+        self,
+        filename_or_obj: Any,
+        *,
+        drop_variables: str | Iterable[str] | None = None,
+        storage_options: dict[str, Any] | None = None,
+        full_dims: bool = False,
+        missing: Literal["fill", "raise"] = "fill",
+    ) -> xr.DataTree:
+        """Return everything in the file as a tree of datasets; so far the image.
+
+        Parameters
+        ----------
+        filename_or_obj, drop_variables, storage_options, full_dims, missing
+            As for `open_dataset`.
+        """
+        import xarray as xr
+
+        groups = self.open_groups_as_dict(
+            filename_or_obj,
+            drop_variables=drop_variables,
+            storage_options=storage_options,
+            full_dims=full_dims,
+            missing=missing,
+        )
+        tree = xr.DataTree.from_dict(groups)
+        for path, dataset in groups.items():
+            tree[path].set_close(dataset._close)
+        return tree
