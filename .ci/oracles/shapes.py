@@ -8,8 +8,8 @@ import numpy as np
 
 from limnd2_xr.testing.synthetic import (
     ChannelSpec,
-    Period,
     NETimeLoop,
+    Period,
     Point,
     PositionLoop,
     SyntheticSpec,

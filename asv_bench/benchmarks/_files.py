@@ -59,7 +59,7 @@ def two_channels(*, quick: bool) -> SyntheticSpec:
 
 def zlib(*, quick: bool) -> SyntheticSpec:
     """Large compressed frames."""
-    return _large(4 if quick else 32, compression="zlib")
+    return _large(4 if quick else 32, compression="zlib", compression_level=1)
 
 
 def tiny(*, quick: bool) -> SyntheticSpec:
