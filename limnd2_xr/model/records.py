@@ -1,0 +1,166 @@
+"""Values recorded for each frame, and the table that describes them (FORMAT 9.3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+
+from limnd2_xr.errors import CorruptChunk
+from limnd2_xr.model.fields import integer, levels_by_number, text
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from limnd2_xr.variants.tree import Level
+
+__all__ = [
+    "ColumnKind",
+    "FrameRecords",
+    "RecordedColumn",
+    "decode_column",
+    "decode_times",
+    "parse_columns",
+]
+
+ColumnKind: TypeAlias = Literal["unknown", "string", "int", "float"]
+
+_KINDS: dict[int, ColumnKind] = {1: "string", 2: "int", 3: "float"}
+_TABLE = "CustomTagDescription_v1.0"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecordedColumn:
+    """Description of one column that was recorded during acquisition."""
+
+    id: str
+    """Name of its chunk: ``CustomData|<id>!``."""
+    description: str = ""
+    """Title that the user sees, e.g. ``Z Coord``."""
+    unit: str = ""
+    """Unit, e.g. ``um`` with a micro sign."""
+    kind: ColumnKind = "unknown"
+    """What its values are."""
+    group: int = 0
+    """Where it comes from: 1 device, 2 camera, 3 plugin, 4 macro, 0 not said."""
+    size: int = 0
+    """Values that it should have: one a frame."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FrameRecords:
+    """Recorded values of each frame, by frame number; None where not recorded."""
+
+    times_ms: npt.NDArray[np.float64] | None = None
+    """Milliseconds since the start of the acquisition."""
+    x: npt.NDArray[np.float64] | None = None
+    """Stage X, um."""
+    y: npt.NDArray[np.float64] | None = None
+    """Stage Y, um."""
+    z: npt.NDArray[np.float64] | None = None
+    """Composite stage Z, um: all drives together."""
+    z1: npt.NDArray[np.float64] | None = None
+    """Position of the first Z drive alone, um."""
+    z2: npt.NDArray[np.float64] | None = None
+    """Position of the second Z drive alone, um."""
+
+    @property
+    def has_times(self) -> bool:
+        """Whether any frame has a recorded time."""
+        return self.times_ms is not None and bool(np.isfinite(self.times_ms).any())
+
+    def with_times(self, times_ms: npt.NDArray[np.float64]) -> FrameRecords:
+        """Return the same records with the times that the frames hold themselves.
+
+        Parameters
+        ----------
+        times_ms
+            The 8-byte time of each frame (FORMAT 1.4), by frame number.
+        """
+        return replace(self, times_ms=times_ms)
+
+
+def parse_columns(level: Level) -> tuple[RecordedColumn, ...]:
+    """Columns that a decoded ``CustomDataV2_0`` describes, in file order.
+
+    Parameters
+    ----------
+    level
+        The table itself or the root that holds it.
+
+    Raises
+    ------
+    CorruptChunk
+        If a field has the wrong type.
+    """
+    table = level.level(_TABLE) or level
+    columns = []
+    for tag in levels_by_number(table):
+        name = text(tag, "ID")
+        if name:
+            columns.append(
+                RecordedColumn(
+                    id=name,
+                    description=text(tag, "Desc"),
+                    unit=text(tag, "Unit"),
+                    kind=_KINDS.get(integer(tag, "Type", 0), "unknown"),
+                    group=integer(tag, "Group", 0),
+                    size=max(integer(tag, "Size", 0), 0),
+                )
+            )
+    return tuple(columns)
+
+
+def decode_column(
+    data: bytes, column: RecordedColumn | None, frames: int
+) -> npt.NDArray[np.float64]:
+    r"""Return the values of a numeric column as float64.
+
+    The size of an item follows from the bytes and the number of values, since some
+    files store ``Z`` as float32 (FORMAT oddity 29).
+
+    Parameters
+    ----------
+    data
+        Payload of the column's chunk.
+    column
+        Its description, None if the file has none.
+    frames
+        Number of values to expect where the description does not say.
+
+    Raises
+    ------
+    CorruptChunk
+        If the bytes are no whole number of values.
+
+    Examples
+    --------
+    >>> decode_column(b"\x00\x00\x80?" * 3, None, 3)
+    array([1., 1., 1.])
+    """
+    size = column.size if column is not None and column.size else frames
+    item = len(data) // size if size and len(data) % size == 0 else 0
+    if item not in (4, 8):
+        # a column cut or longer than said: 8 bytes are the rule
+        item = 4 if len(data) % 8 else 8
+    if len(data) % item:
+        raise CorruptChunk(f"{len(data)} bytes are no whole number of values")
+    if column is not None and column.kind == "string":
+        raise CorruptChunk(f"column {column.id} holds texts, not numbers")
+    whole = column is not None and column.kind == "int"
+    dtype = f"<{'i' if whole else 'f'}{item}"
+    return np.frombuffer(data, dtype).astype(np.float64)
+
+
+def decode_times(data: bytes) -> npt.NDArray[np.float64]:
+    """Return the times of ``AcqTimesCache``, float64 milliseconds.
+
+    Raises
+    ------
+    CorruptChunk
+        If the bytes are no whole number of values.
+    """
+    if len(data) % 8:
+        raise CorruptChunk(f"{len(data)} bytes are no whole number of times")
+    return np.frombuffer(data, "<f8").astype(np.float64)
