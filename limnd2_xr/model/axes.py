@@ -178,6 +178,24 @@ class Axes:
             numbers += part.reshape(-1, *tail)
         return numbers
 
+    def with_dims(self, dims: Iterable[Dim]) -> Axes:
+        """Return the same axes with dims of length 1 for those that are not there.
+
+        Examples
+        --------
+        >>> axes = Axes(nesting=(("Z", 5),)).with_dims(("T", "P", "Z"))
+        >>> axes.dims, axes.shape
+        (('T', 'P', 'Z'), (1, 1, 5))
+        """
+        new = tuple((dim, 1) for dim in dims if dim not in self.dims)
+        numbers = self.loop_numbers or tuple(range(len(self.nesting)))
+        return replace(
+            self,
+            nesting=(*new, *self.nesting),
+            declared=(*new, *self.declared) if self.declared else (),
+            loop_numbers=(*(None for _ in new), *numbers),
+        )
+
     def loops_along(self, dim: Dim) -> tuple[int, ...]:
         """Return the places in `nesting` of the loops that make up a dim."""
         return tuple(i for i, (name, _) in enumerate(self.nesting) if name == dim)
