@@ -21,6 +21,7 @@ UNKNOWN_NBYTES = 2**64 - 1
 """In `Family.nbytes`: the map does not tell; the chunk's header does."""
 
 _MAX_DIGITS = 18  # what fits in an i64
+_BATCH = 4096
 
 
 class Entry(NamedTuple):
@@ -91,9 +92,12 @@ class Family:
 
     def items(self) -> Iterator[tuple[int, Entry]]:
         """Iterate over (number, entry) by ascending number."""
-        columns = (self.numbers, self.offsets, self.nbytes)
-        for number, offset, nbytes in zip(*columns, strict=True):
-            yield int(number), _entry(int(offset), int(nbytes))
+        for start in range(0, len(self), _BATCH):
+            part = slice(start, start + _BATCH)
+            columns = (self.numbers[part], self.offsets[part], self.nbytes[part])
+            rows = zip(*(column.tolist() for column in columns), strict=True)
+            for number, offset, nbytes in rows:
+                yield number, _entry(offset, nbytes)
 
     def take(self, which: npt.NDArray[np.bool_]) -> Family:
         """Return the chunks that a mask selects."""
@@ -294,17 +298,13 @@ class IndexBuilder:
     ) -> None:
         """Add many chunks of a prefix; `listed`: size == offset means unknown.
 
-        Of a number that is added both here and by `add`, the one of `add` is older
-        if it came before the first call of this for its prefix, and newer otherwise.
+        No number may be added by `add` as well.
         """
         if not numbers.size:
             return
         if listed and (unknown := nbytes == offsets).any():
             nbytes = np.where(unknown, np.uint64(UNKNOWN_NBYTES), nbytes)
-        columns = self._arrays.setdefault(prefix, [])
-        if prefix in self._single and not columns:
-            columns.append(_columns(self._single.pop(prefix)))
-        columns.append((numbers, offsets, nbytes))
+        self._arrays.setdefault(prefix, []).append((numbers, offsets, nbytes))
 
     def build(self) -> ChunkIndex:
         """Return the index; the builder is empty afterwards."""

@@ -115,7 +115,7 @@ class RegionCache:
         CorruptChunk
             At an offset there is no chunk, one of another name, or one whose size
             differs from the listed one; a chunk runs past the end of the file or is
-            larger than `max_nbytes`.
+            larger than `max_nbytes`; together they are larger than the file.
         """
         size = self.source.size
         self.fetch(
@@ -124,6 +124,7 @@ class RegionCache:
             if entry.nbytes is None
         )
         ranges = []
+        total = 0
         for name, entry in entries.items():
             nbytes = entry.nbytes
             if nbytes is None:
@@ -134,6 +135,9 @@ class RegionCache:
                 raise self._error(
                     f"{nbytes} bytes run past the end of the file", name, entry
                 )
+            total += nbytes
+            if total > size:  # chunks inside chunks could ask for any amount of memory
+                raise self._error("overlaps other chunks", name, entry)
             end = entry.offset + HEADER_NBYTES + len(name) + _NAME_SLACK + nbytes
             ranges.append((entry.offset, align(end)))
         self.fetch(ranges)

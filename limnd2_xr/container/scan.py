@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import TYPE_CHECKING, Final
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["rebuild_index", "scan_chunks"]
 
 _HEADER: Final = struct.Struct("<4sIQ")
+_NAME: Final = re.compile(rb"[^\x00-\x1f\x7f!]{1,65535}!?")
 _SEARCH_NBYTES = 1 << 20
 _BATCH = 10_000
 
@@ -110,7 +112,7 @@ def _walk(window: _Window) -> Iterator[tuple[str, int, int]]:
         held, held_end = (name, offset, nbytes), end
         # Chunks are aligned in practice only (FORMAT 1.2).
         for following in (align(end), end):
-            if following + HEADER_NBYTES > size or window.has_magic(following):
+            if following + HEADER_NBYTES > size or window.leads_to(following):
                 offset = following
                 break
         else:
@@ -127,7 +129,11 @@ class _Window:
         self._source = source
         self._start = 0
         self._data = b""
-        self._ahead = ALIGNMENT
+        # A header is far smaller than what one request costs anyway.
+        self._least = max(ALIGNMENT, min(source.gap_nbytes // 4, _SEARCH_NBYTES))
+        self._ahead = self._least
+        self._probe_start = 0
+        self._probe = b""
 
     def chunk(self, offset: int) -> tuple[str, int, int] | None:
         """Return name, payload offset and size of the chunk here if there is one."""
@@ -138,20 +144,42 @@ class _Window:
         data_offset = offset + HEADER_NBYTES + name_nbytes
         if data_offset + nbytes > self.size:
             return None
+        # Stopping at the first byte that no name holds, as the magic has one, keeps
+        # the search for names linear however many false headers there are.
         at += HEADER_NBYTES
-        end = data.find(b"!", at, at + name_nbytes) + 1
-        if not end and len(data) - at < name_nbytes:
+        match = _NAME.match(data, at, at + name_nbytes)
+        if match is None:
+            return None
+        if match.end() == len(data) and data[-1:] != b"!":
             data, at = self._at(offset + HEADER_NBYTES, name_nbytes)
-            end = data.find(b"!", at, at + name_nbytes) + 1
-        name = data[at:end]
-        if not is_chunk_name(name):
+            match = _NAME.match(data, at, at + name_nbytes)
+        if match is None or not is_chunk_name(name := match[0]):
             return None
         return name.decode("latin-1"), data_offset, nbytes
 
-    def has_magic(self, offset: int) -> bool:
-        """Tell whether a chunk may begin here."""
-        data, at = self._at(offset, HEADER_NBYTES)
-        return data.startswith(FILE_MAGIC, at)
+    def leads_to(self, offset: int) -> bool:
+        """Tell whether a chunk may begin here; if so, the walk is to go on here."""
+        at = offset - self._start
+        if 0 <= at <= len(self._data) - HEADER_NBYTES:
+            return self._data.startswith(FILE_MAGIC, at)
+        # The window stays where it is unless there is a chunk: what is in it has to
+        # be searched otherwise.
+        at = offset - self._probe_start
+        if not 0 <= at <= len(self._probe) - HEADER_NBYTES:
+            # Reading on pays where that takes no longer than asking anew.
+            hop = offset - (self._start + len(self._data))
+            if offset > self._start and hop <= self._source.gap_nbytes:
+                self._ahead = min(2 * self._ahead, _SEARCH_NBYTES)
+            else:
+                self._ahead = self._least
+            nbytes = min(self._ahead, self.size - offset)
+            self._probe = self._source.read_at(offset, nbytes)
+            self._probe_start = offset
+            at = 0
+        if not self._probe.startswith(FILE_MAGIC, at):
+            return False
+        self._start, self._data = self._probe_start, self._probe
+        return True
 
     def search(self, offset: int) -> int:
         """Return where the magic bytes are next, or the size of the file."""
@@ -159,7 +187,7 @@ class _Window:
         while offset + HEADER_NBYTES <= self.size:
             at = offset - self._start
             if not 0 <= at <= len(self._data) - HEADER_NBYTES:
-                self._load(offset, min(_SEARCH_NBYTES, self.size - offset))
+                self._load(offset, _SEARCH_NBYTES)
                 at = 0
             found = self._data.find(FILE_MAGIC, at)
             if found >= 0:
@@ -171,16 +199,10 @@ class _Window:
         """Return bytes that hold a range of the file, and where in them it begins."""
         at = offset - self._start
         if not 0 <= at <= len(self._data) - nbytes:
-            # Reading on pays where that takes no longer than asking anew.
-            hop = at - len(self._data)
-            if 0 <= hop <= self._source.gap_nbytes:
-                self._ahead = min(2 * self._ahead, _SEARCH_NBYTES)
-            else:
-                self._ahead = ALIGNMENT
-            self._load(offset, min(max(nbytes, self._ahead), self.size - offset))
+            self._load(offset, max(nbytes, self._ahead))
             at = 0
         return self._data, at
 
     def _load(self, offset: int, nbytes: int) -> None:
-        self._data = self._source.read_at(offset, nbytes)
+        self._data = self._source.read_at(offset, min(nbytes, self.size - offset))
         self._start = offset

@@ -128,10 +128,10 @@ class SourceSpec:
             return cls("bytes", "<bytes>", "", content=obj)
         if isinstance(obj, bytearray | memoryview):
             return cls("bytes", "<bytes>", "", content=bytes(obj))
+        if not isinstance(obj, str) and (remote := _fsspec_file(obj)) is not None:
+            return remote
         if isinstance(obj, str | os.PathLike):
-            # A PathLike is a path even if it looks like a URL; fsspec-like path
-            # objects (upath) give the URL as their str and have a protocol.
-            text = str(obj) if getattr(obj, "protocol", "") else os.fspath(obj)
+            text = os.fspath(obj)
             if not isinstance(text, str):
                 raise TypeError(f"bytes paths are not supported: {text!r}")
             if _LOCAL_URL.match(text):
@@ -139,9 +139,6 @@ class SourceSpec:
             if _URL.match(text):
                 return cls("url", text, text, options)
             return _path_spec(text, text)
-        remote = _fsspec_file(obj)
-        if remote is not None:
-            return remote
         if hasattr(obj, "read") and hasattr(obj, "seek"):
             return cls("object", file_object_name(obj), "", content=obj)
         raise TypeError(
