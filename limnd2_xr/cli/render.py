@@ -37,9 +37,10 @@ def render(summary: FileSummary, *, spaced: bool) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=PIPE_WIDTH)
-    if spaced:
-        console.print()
-    console.print(_page(summary))
+    with console.capture() as capture:
+        console.print(_page(summary))
+    lines = [line.rstrip() for line in capture.get().splitlines()]
+    print("\n".join([""] * spaced + lines))
 
 
 def _page(summary: FileSummary) -> RenderableType:
@@ -50,11 +51,12 @@ def _page(summary: FileSummary) -> RenderableType:
     facts.add_column(overflow="fold")
     for name, value in _facts(summary):
         facts.add_row(name, _text(value))
-    parts: list[RenderableType] = [title, Padding(facts, (0, 0, 0, 2))]
+    tables = [facts, _channels(summary.channels)]
     if summary.loops:
-        parts.append(Padding(_loops(summary.loops), (0, 0, 0, 2)))
-    parts.append(Padding(_channels(summary.channels), (0, 0, 0, 2)))
-    return Group(*parts)
+        tables.insert(1, _loops(summary.loops))
+    return Group(
+        title, *(Padding(table, (0, 0, 0, 2), expand=False) for table in tables)
+    )
 
 
 def _facts(summary: FileSummary) -> list[tuple[str, str]]:
@@ -63,7 +65,7 @@ def _facts(summary: FileSummary) -> list[tuple[str, str]]:
         ("sizes", ", ".join(f"{dim} {n}" for dim, n in summary.sizes.items())),
         ("pixels", _pixels(summary)),
         ("calibration", _calibration(summary)),
-        ("taken", summary.acquired),
+        ("taken", _moment(summary.acquired)),
         ("software", summary.software),
         ("objective", _objective(summary)),
         ("microscope", summary.microscope),
@@ -75,12 +77,20 @@ def _facts(summary: FileSummary) -> list[tuple[str, str]]:
     return [(name, value) for name, value in lines if value]
 
 
+def _moment(iso: str) -> str:
+    """Return an ISO 8601 time in the way people write it, without fractions."""
+    return iso.replace("T", " ").partition(".")[0].removesuffix("Z") + (
+        " UTC" if iso.endswith("Z") else ""
+    )
+
+
 def _pixels(summary: FileSummary) -> str:
     parts = [summary.dtype]
     if summary.significant_bits != summary.bits:
         parts.append(f"{summary.significant_bits} significant bits")
+    compressed = summary.compression != "none"
     parts.append(
-        "not compressed" if summary.compression == "none" else summary.compression
+        f"{summary.compression} compression" if compressed else "not compressed"
     )
     return ", ".join(parts)
 
@@ -128,12 +138,15 @@ def loop_text(loop: LoopSummary) -> str:
         parts.append(f"set to {loop.declared_count}")
     if loop.period_s is not None:
         parts.append(f"every {loop.period_s:.6g} s")
-    if loop.periods:
-        parts.append(f"{len(loop.periods)} periods")
+    elif loop.periods:
+        counts = [str(period.count) for period in loop.periods if period.valid]
+        parts.append(f"periods of {', '.join(counts)} steps")
+    elif loop.dim == "T":
+        parts.append("no interval set")
     if loop.step_um is not None:
         parts.append(f"{loop.step_um:.6g} µm apart")
     if loop.home_index is not None:
-        parts.append(f"home slice {loop.home_index}")
+        parts.append(f"home index {loop.home_index}")
     if loop.bottom_to_top is not None:
         parts.append("bottom to top" if loop.bottom_to_top else "top to bottom")
     if loop.device:

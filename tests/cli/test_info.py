@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from click.testing import Result
+    from typer.testing import Result
 
 LOOPS = (
     TimeLoop(3, period_ms=10_000.0, avg_period_ms=10_500.0),
@@ -86,7 +86,7 @@ def test_it_prints_loops_and_channels(cells: Path) -> None:
     lines = [" ".join(line.split()) for line in run(cells).stdout.splitlines()]
     assert "T 3 every 10.5 s" in lines
     assert "P 2 edge; (3.5, 4.5)" in lines
-    assert any(line.startswith("Z 4 0.5 µm apart, home slice") for line in lines)
+    assert any(line.startswith("Z 4 0.5 µm apart, home index") for line in lines)
     assert any(line.startswith("DAPI ■ #0000ff 405 nm 461 nm 250 ms") for line in lines)
     # Markup in a name is text.
     assert any(line.startswith("[bold]GFP ■ #00ff00 - - 100 ms") for line in lines)
@@ -150,7 +150,7 @@ def test_periods_of_a_time_loop_are_told(tmp_path: Path) -> None:
         (3, True),
         (4, False),
     ]
-    assert "3 periods" in run(path).stdout
+    assert "periods of 2, 3 steps" in run(path).stdout
 
 
 def test_missing_frames_are_named_and_warned_of(tmp_path: Path) -> None:
