@@ -74,8 +74,12 @@ def _node(loop: Loop, inner: Level | None, spec: SyntheticSpec, *, xml: bool) ->
     valid = _item_flags(loop, spec)
     if valid is not None:
         fields.append(_flags("pItemValid", valid, xml=xml))
-    inner_list = None if inner is None else _inner_list(inner, spec, xml=xml)
     sub_loops = isinstance(loop, NETimeLoop) and loop.sub_loops
+    inner_list = None
+    if inner is not None:
+        # Below ``pSubLoops`` nodes are wrapped (FORMAT 7.5).
+        wrap = sub_loops or spec.wrap_loops
+        inner_list = _inner_list(inner, wrap=wrap, xml=xml)
     parameters = _parameters(loop, spec, inner_list if sub_loops else None, xml=xml)
     if xml:
         parameters = tree(("", f"RLxExperiment.{runtype}", parameters))
@@ -101,8 +105,8 @@ def _node(loop: Loop, inner: Level | None, spec: SyntheticSpec, *, xml: bool) ->
     return tree(*fields)
 
 
-def _inner_list(inner: Level, spec: SyntheticSpec, *, xml: bool) -> Level:
-    if spec.wrap_loops:
+def _inner_list(inner: Level, *, wrap: bool, xml: bool) -> Level:
+    if wrap:
         inner = tree(("SLxExperiment", _L, inner))
     return tree(("", "RLxExperiment" if xml else _L, inner))
 

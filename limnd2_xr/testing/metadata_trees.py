@@ -410,18 +410,19 @@ def _text_items(spec: SyntheticSpec) -> list[str]:
         if loop.axis:
             name = "T'" if isinstance(loop, NETimeLoop) else letters[loop.axis]
             parts.append(f"{name}({loop.length})")
-    parts.append(f"λ({len(spec.channels)})")
+    if any(c.components == 1 for c in spec.channels):
+        parts.append(f"λ({len(spec.channels)})")
+    lines = [
+        "Metadata:",
+        f"Dimensions: {' x '.join(parts)}" if parts else "",
+        f"Camera Name: {spec.channels[0].camera}",
+        f"Numerical Aperture: {spec.aperture:g}",
+        f"Refractive Index: {spec.refractive_index:g}",
+    ]
+    if len(spec.channels) > 1:
+        lines.append(f"Number of Picture Planes: {len(spec.channels)}")
     items = [""] * 14
-    items[5] = "\r\n".join(
-        [
-            "Metadata:",
-            f"Dimensions: {' x '.join(parts)}",
-            f"Camera Name: {spec.channels[0].camera}",
-            f"Numerical Aperture: {spec.aperture:g}",
-            f"Refractive Index: {spec.refractive_index:g}",
-            f"Number of Picture Planes: {len(spec.channels)}",
-        ]
-    )
+    items[5] = "\r\n".join(line for line in lines if line)
     items[9] = "3/7/2025  6:00:00 PM"
     items[13] = spec.objective
     for i, text in spec.text.items():

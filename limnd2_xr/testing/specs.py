@@ -454,6 +454,8 @@ class SyntheticSpec:
             raise ValueError(
                 f"frame_order is no permutation of the {self.n_frames} frames"
             )
+        if self.metadata == "none" and self.loops:
+            raise ValueError("loops need metadata; give frame_count instead")
         if not self.channels or self.width < 1 or self.height < 1:
             raise ValueError("a file needs a channel and at least one pixel")
         bits = 8 * self.stored_dtype.itemsize
