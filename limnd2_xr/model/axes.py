@@ -17,7 +17,7 @@ import numpy as np
 from limnd2_xr.errors import CorruptChunk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     import numpy.typing as npt
 
@@ -54,7 +54,8 @@ class Axes:
     declared: tuple[tuple[Dim, int], ...] = ()
     """The same before loops were cut to the frames of the file; empty if the same."""
     loop_numbers: tuple[int | None, ...] = ()
-    """Number of each loop in the experiment; None for dims no loop declares."""
+    """Number of each loop in the experiment, None for dims that no loop declares;
+    their order if not given."""
     extra_frames: int = 0
     """Frames of the file that the loops do not reach."""
     contributions: tuple[npt.NDArray[np.int64], ...] = field(
@@ -63,6 +64,9 @@ class Axes:
     """For each dim, in the order of `dims`, what an index adds to the frame number."""
 
     def __post_init__(self) -> None:
+        if not self.loop_numbers:
+            numbers = tuple(range(len(self.nesting)))
+            object.__setattr__(self, "loop_numbers", numbers)
         found = tuple(self._contribution(dim) for dim in self.dims)
         for array in found:
             array.flags.writeable = False
@@ -147,25 +151,6 @@ class Axes:
         """Frames that the dims address."""
         return math.prod(self.shape)
 
-    def with_dims(self, dims: Iterable[Dim]) -> Axes:
-        """Return the same axes with dims of length 1 for those that are lacking.
-
-        Examples
-        --------
-        >>> Axes(nesting=(("Z", 3),)).with_dims(("T", "P", "Z")).shape
-        (1, 1, 3)
-        """
-        known = self.dims
-        lacking: tuple[tuple[Dim, int], ...] = tuple(
-            (dim, 1) for dim in dims if dim not in known
-        )
-        return replace(
-            self,
-            nesting=self.nesting + lacking,
-            declared=self.declared + lacking if self.declared else (),
-            loop_numbers=self.loop_numbers + (None,) * len(lacking),
-        )
-
     def size(self, dim: Dim) -> int:
         """Length of one dim; 1 where the file does not have it."""
         return math.prod(n for name, n in self.nesting if name == dim)
@@ -187,18 +172,31 @@ class Axes:
         >>> axes.dims, axes.shape
         (('T', 'P', 'Z'), (1, 1, 5))
         """
-        new = tuple((dim, 1) for dim in dims if dim not in self.dims)
-        numbers = self.loop_numbers or tuple(range(len(self.nesting)))
+        known = self.dims
+        new = tuple((dim, 1) for dim in dims if dim not in known)
         return replace(
             self,
             nesting=(*new, *self.nesting),
             declared=(*new, *self.declared) if self.declared else (),
-            loop_numbers=(*(None for _ in new), *numbers),
+            loop_numbers=(*(None for _ in new), *self.loop_numbers),
         )
 
     def loops_along(self, dim: Dim) -> tuple[int, ...]:
         """Return the places in `nesting` of the loops that make up a dim."""
         return tuple(i for i, (name, _) in enumerate(self.nesting) if name == dim)
+
+    def loop(self, place: int, loops: Sequence[Loop]) -> Loop | None:
+        """Return the loop at a place of `nesting`, None if no loop declares the dim.
+
+        Parameters
+        ----------
+        place
+            Place in `nesting`.
+        loops
+            Loops of the experiment that the axes were made from.
+        """
+        number = self.loop_numbers[place]
+        return loops[number] if number is not None and number < len(loops) else None
 
     def loop_index(self, place: int) -> npt.NDArray[np.int64]:
         """Index of one loop at every index of its dim.

@@ -21,6 +21,7 @@ from limnd2_xr.model.optics import (
     parse_light_path,
     sample_setting,
     sample_settings,
+    stored_planes,
 )
 from limnd2_xr.model.wavelengths import wavelengths
 
@@ -140,11 +141,9 @@ def parse_channels(
         If a field has the wrong type.
     """
     planes = picture.level("sPicturePlanes", create=True)
-    stored = planes.level("sPlaneNew") or planes.level("sPlane", create=True)
     settings = sample_settings(planes)
     found = []
-    for i, raw in enumerate(levels_by_number(stored)):
-        plane = unwrap(raw)
+    for i, plane in enumerate(stored_planes(planes)):
         setting = sample_setting(settings, plane)
         path = parse_light_path(picture, setting, optics_text)
         found.append(_channel(plane, setting, picture, path, i))

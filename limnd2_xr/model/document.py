@@ -12,7 +12,7 @@ from limnd2_xr.model.attributes import Attributes
 from limnd2_xr.model.axes import Axes
 from limnd2_xr.model.channels import Channel, default_channels, parse_channels
 from limnd2_xr.model.experiment import Experiment, parse_experiment
-from limnd2_xr.model.optics import Optics
+from limnd2_xr.model.optics import Optics, magnification_of_name
 from limnd2_xr.model.picture import Acquisition, Picture, acquisition_start
 from limnd2_xr.model.records import (
     FrameRecords,
@@ -111,23 +111,28 @@ class Nd2Document:
             For each other chunk that is damaged; it is left out.
         """
         attributes = _attributes(raw)
-        text = _part(raw, chunks.TEXT_INFO, TextInfo.from_raw) or TextInfo()
-        columns = _part(raw, chunks.RECORDED_COLUMNS, parse_columns) or ()
-        channels = _part(
-            raw,
-            chunks.PICTURE,
-            lambda level: parse_channels(level, attributes, text.optics),
+        picture = _Chunk.of(raw, chunks.PICTURE)
+        texts = _Chunk.of(raw, chunks.TEXT_INFO)
+        text = texts.parse("text info", TextInfo.from_raw) or TextInfo()
+        table = _Chunk.of(raw, chunks.RECORDED_COLUMNS)
+        columns = table.parse("recorded columns", parse_columns) or ()
+        loops = _Chunk.of(raw, chunks.EXPERIMENT)
+        channels = picture.parse(
+            "channels", lambda level: parse_channels(level, attributes, text.optics)
         )
         document = cls(
             format_version=".".join(map(str, raw.version)),
             attributes=attributes,
-            experiment=_part(raw, chunks.EXPERIMENT, parse_experiment) or Experiment(),
+            experiment=loops.parse("loops", parse_experiment) or Experiment(),
             channels=channels or default_channels(attributes),
-            picture=_part(raw, chunks.PICTURE, Picture.from_raw) or Picture(),
-            optics=_optics(raw, text.optics),
-            acquisition=_acquisition(raw),
+            picture=picture.parse("stage position", Picture.from_raw) or Picture(),
+            optics=_optics(raw, picture, text.optics),
+            acquisition=_acquisition(raw, picture),
             text=text,
-            software=_part(raw, chunks.APP_INFO, Software.from_raw) or Software(),
+            software=_Chunk.of(raw, chunks.APP_INFO).parse(
+                "software", Software.from_raw
+            )
+            or Software(),
             recorded_columns=columns,
         )
         return document, _records(raw, columns, attributes.sequence_count)
@@ -170,10 +175,37 @@ class Nd2Document:
 
         Raises
         ------
-        ValueError
-            If it is not that.
+        CorruptChunk
+            If the text is damaged or of a later schema.
         """
         return from_json(cls, source)
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """One optional chunk: its name and struct, None where absent or damaged."""
+
+    name: str | None
+    level: Level | None
+
+    @classmethod
+    def of(cls, raw: RawMetadata, names: tuple[str, ...]) -> _Chunk:
+        name = raw.name(names)
+        try:
+            return cls(name, raw.struct(names))
+        except CorruptChunk as error:
+            _warn(error, name, "all of it is")
+            return cls(name, None)
+
+    def parse(self, what: str, convert: Callable[[Level], _T]) -> _T | None:
+        """Convert the chunk or a part of it; None with a warning if damaged."""
+        if self.level is None:
+            return None
+        try:
+            return convert(self.level)
+        except CorruptChunk as error:
+            _warn(error, self.name, f"its {what} are")
+            return None
 
 
 def _attributes(raw: RawMetadata) -> Attributes:
@@ -186,38 +218,23 @@ def _attributes(raw: RawMetadata) -> Attributes:
         raise _in_chunk(error, name) from None
 
 
-def _part(
-    raw: RawMetadata, names: tuple[str, ...], parse: Callable[[Level], _T]
-) -> _T | None:
-    """Parse an optional chunk; None with a warning if it is damaged."""
-    try:
-        level = raw.struct(names)
-        return parse(level) if level is not None else None
-    except CorruptChunk as error:
-        _warn(_in_chunk(error, raw.name(names)))
-        return None
-
-
-def _optics(raw: RawMetadata, optics_text: str) -> Optics:
-    if raw.name(chunks.PICTURE) is not None:
-        found = _part(
-            raw, chunks.PICTURE, lambda level: Optics.from_raw(level, None, optics_text)
+def _optics(raw: RawMetadata, picture: _Chunk, optics_text: str) -> Optics:
+    if picture.name is not None:
+        found = picture.parse(
+            "optics", lambda level: Optics.from_raw(level, None, optics_text)
         )
-    else:
-        found = _part(
-            raw,
-            chunks.CALIBRATION,
-            lambda level: Optics.from_raw(None, level, optics_text),
-        )
-    return found or Optics()
+        return found or Optics()
+    alone = _Chunk.of(raw, chunks.CALIBRATION)
+    found = alone.parse(
+        "optics", lambda level: Optics.from_raw(None, level, optics_text)
+    )
+    return found or Optics(magnification=magnification_of_name(optics_text))
 
 
-def _acquisition(raw: RawMetadata) -> Acquisition:
+def _acquisition(raw: RawMetadata, picture: _Chunk) -> Acquisition:
     start = raw.value(chunks.ACQUISITION_START)
-    picture = _part(raw, chunks.PICTURE, Acquisition.from_raw) or Acquisition()
-    if isinstance(start, float):
-        return picture.with_start(start)
-    return picture
+    found = picture.parse("times", Acquisition.from_raw) or Acquisition()
+    return found.with_start(start) if isinstance(start, float) else found
 
 
 def _records(
@@ -235,7 +252,7 @@ def _records(
             else:
                 found[name] = decode_column(data, described.get(chunk), frames)
         except CorruptChunk as error:
-            _warn(_in_chunk(error, chunk))
+            _warn(error, chunk, "it is")
     return FrameRecords(**found)
 
 
@@ -245,5 +262,6 @@ def _in_chunk(error: CorruptChunk, chunk: str | None) -> CorruptChunk:
     )
 
 
-def _warn(error: CorruptChunk) -> None:
-    warnings.warn(f"{error}; it is left out", Nd2Warning, stacklevel=2)
+def _warn(error: CorruptChunk, chunk: str | None, what: str) -> None:
+    text = f"{_in_chunk(error, chunk)}; {what} left out"
+    warnings.warn(text, Nd2Warning, stacklevel=2)

@@ -27,6 +27,7 @@ __all__ = [
     "parse_light_path",
     "sample_setting",
     "sample_settings",
+    "stored_planes",
 ]
 
 _MAGNIFICATION: Final = re.compile(r"(?<![\d.,])(\d{1,4}(?:[.,]\d{1,3})?)\s?[xX\u00d7]")
@@ -118,6 +119,12 @@ def magnification_of_name(name: str) -> float | None:
     return value if value > 0 else None
 
 
+def stored_planes(planes: Level) -> list[Level]:
+    """Return the picture planes of decoded metadata, by number (FORMAT 8.2)."""
+    stored = planes.level("sPlaneNew") or planes.level("sPlane", create=True)
+    return [unwrap(plane) for plane in levels_by_number(stored)]
+
+
 def sample_settings(planes: Level) -> list[Level]:
     """Return the sample settings of decoded picture planes, by number."""
     return [
@@ -192,8 +199,9 @@ class Optics(LightPath):
                 pixel_size_um=positive(only, "dCalibration") if valid else None,
                 aspect=positive(only, "dAspect"),
             )
-        settings = sample_settings(picture.level("sPicturePlanes", create=True))
-        first = settings[0] if settings else Level()
+        planes = picture.level("sPicturePlanes", create=True)
+        plane = next(iter(stored_planes(planes)), Level())
+        first = sample_setting(sample_settings(planes), plane)
         # before the flag existed a size above zero was enough
         calibrated = flag(picture, "bCalibrated", default=True)
         return cls(

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from limnd2_xr.model.axes import Axes
     from limnd2_xr.model.document import Nd2Document
-    from limnd2_xr.model.experiment import Loop
     from limnd2_xr.model.records import FrameRecords
 
 __all__ = ["StagePositions", "stage_positions", "z_coordinate"]
@@ -41,6 +40,7 @@ class StagePositions:
     """Stage Z, all drives together; NaN where unknown."""
 
 
+@np.errstate(all="ignore")
 def stage_positions(
     document: Nd2Document, axes: Axes, records: FrameRecords
 ) -> StagePositions:
@@ -68,10 +68,11 @@ def stage_positions(
     return StagePositions(
         x=_recorded_or(records.x, x, axes),
         y=_recorded_or(records.y, y, axes),
-        z=_recorded_or(_recorded_z(document, records), z, axes),
+        z=_recorded_or(_recorded_z(document, axes, records), z, axes),
     )
 
 
+@np.errstate(all="ignore")
 def z_coordinate(
     document: Nd2Document, axes: Axes, stage_z: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
@@ -98,19 +99,15 @@ def z_coordinate(
     moved, expected = _mean_step(axes, stage_z), relative[-1] - relative[0]
     per_slice = expected / max(len(relative) - 1, 1)
     trusted = abs(moved) >= abs(per_slice) / 2
-    return -relative if trusted and moved * expected < 0 else relative + 0.0
-
-
-def _loop(document: Nd2Document, axes: Axes, place: int) -> Loop | None:
-    number = axes.loop_numbers[place] if axes.loop_numbers else None
-    return document.experiment.loops[number] if number is not None else None
+    turned = trusted and moved * expected < 0
+    return (-relative if turned else relative) + 0.0  # no negative zero
 
 
 def _relative_z(document: Nd2Document, axes: Axes) -> npt.NDArray[np.float64]:
     """Z of each slice relative to home, with the sign of the stack's definition."""
     total = np.zeros(axes.size("Z"))
     for place in axes.loops_along("Z"):
-        loop = _loop(document, axes, place)
+        loop = axes.loop(place, document.experiment.loops)
         if isinstance(loop, ZStackLoop):
             slices = axes.loop_index(place) - loop.home_index
             total += slices * (loop.step_um * loop.direction)
@@ -134,7 +131,7 @@ def _points(
 ) -> tuple[npt.NDArray[np.float64] | None, ...]:
     """X, Y and Z of the position loop for each frame, None without such a loop."""
     for place in axes.loops_along("P"):
-        loop = _loop(document, axes, place)
+        loop = axes.loop(place, document.experiment.loops)
         if isinstance(loop, XYPositionLoop) and loop.points:
             index = axes.loop_index(place)
             return tuple(
@@ -184,12 +181,13 @@ def _computed_z(
 
 
 def _recorded_z(
-    document: Nd2Document, records: FrameRecords
+    document: Nd2Document, axes: Axes, records: FrameRecords
 ) -> npt.NDArray[np.float64] | None:
-    """Composite Z: as recorded, else from the drives if frame 0 confirms how.
+    """Composite Z: as recorded, else from the drives if they make sense.
 
-    Some files record the drives only. Their sum or difference is the stage Z only if
-    it gives the stored position of frame 0; one drive of two says nothing.
+    Some files record the drives only. One of them, or their sum or difference, is the
+    stage Z only if it gives the stored position of frame 0 and moves from slice to
+    slice: the piezo that made the stack may not have been recorded at all.
     """
     if records.z is not None and np.any(records.z):
         return records.z
@@ -199,7 +197,13 @@ def _recorded_z(
     drives = [z1]
     if z2 is not None and len(z2) == len(z1):
         drives += [z1 - z2, z1 + z2]
-    return next((z for z in drives if abs(z[0] - frame0) < _SAME_UM), None)
+    relative = _relative_z(document, axes)
+    half_step = abs(relative[1] - relative[0]) / 2 if len(relative) > 1 else 0.0
+    for z in drives:
+        moved = abs(_mean_step(axes, by_frame(z, axes)))
+        if abs(z[0] - frame0) < _SAME_UM and moved >= half_step:
+            return z
+    return None
 
 
 def _recorded_or(

@@ -150,7 +150,8 @@ def decode_column(
         raise CorruptChunk(f"column {column.id} holds texts, not numbers")
     whole = column is not None and column.kind == "int"
     dtype = f"<{'i' if whole else 'f'}{item}"
-    return np.frombuffer(data, dtype).astype(np.float64)
+    with np.errstate(all="ignore"):  # NaN is as good in 8 bytes as in 4
+        return np.frombuffer(data, dtype).astype(np.float64)
 
 
 def decode_times(data: bytes) -> npt.NDArray[np.float64]:

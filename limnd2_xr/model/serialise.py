@@ -15,6 +15,8 @@ from functools import cache
 from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin
 from typing import get_type_hints as _type_hints
 
+from limnd2_xr.errors import CorruptChunk
+
 __all__ = ["SCHEMA", "from_json", "from_plain", "to_json", "to_plain"]
 
 SCHEMA: Final = 1
@@ -43,13 +45,23 @@ def from_json(cls: type[_T], source: str) -> _T:
 
     Raises
     ------
-    ValueError
-        If the text is no JSON, of another schema, or does not fit the type.
+    CorruptChunk
+        If the text is no JSON, of another schema, or does not fit the type. It is a
+        `ValueError` too.
     """
-    plain = json.loads(source)
-    if not isinstance(plain, dict) or plain.pop("schema", None) != SCHEMA:
-        raise ValueError(f"not metadata of schema {SCHEMA}")
-    found: _T = from_plain(cls, plain)
+    try:
+        plain = json.loads(source)
+    except (ValueError, RecursionError) as error:
+        raise CorruptChunk(f"the metadata text is no JSON: {error}") from None
+    schema = plain.pop("schema", None) if isinstance(plain, dict) else None
+    if schema != SCHEMA:
+        raise CorruptChunk(
+            f"the metadata text is of schema {schema}; this version reads {SCHEMA}"
+        )
+    try:
+        found: _T = from_plain(cls, plain)
+    except ValueError as error:
+        raise CorruptChunk(f"the metadata text is damaged: {error}") from None
     return found
 
 

@@ -24,6 +24,7 @@ _UNKNOWN_MS: Final = -1.0
 _MAX_SECONDS: Final = 200 * 366 * 86_400
 
 
+@np.errstate(all="ignore")
 def times_from_ms(ms: npt.NDArray[np.float64], axes: Axes) -> npt.NDArray[np.float64]:
     """Seconds since the start, of shape `axes.shape`; NaN where unknown.
 
@@ -49,13 +50,14 @@ def by_frame(values: npt.NDArray[np.float64], axes: Axes) -> npt.NDArray[np.floa
     return found
 
 
+@np.errstate(all="ignore")
 def frame_times(
     document: Nd2Document, axes: Axes, records: FrameRecords
 ) -> npt.NDArray[np.float64]:
     """Seconds since the start of the acquisition, of shape `axes.shape`.
 
     Recorded times where the file has any; else the nominal ones along T, if these are
-    in seconds. NaN where unknown.
+    in seconds, from the time of frame 0 on. NaN where unknown.
 
     Parameters
     ----------
@@ -70,15 +72,18 @@ def frame_times(
         recorded = times_from_ms(records.times_ms, axes)
         if np.isfinite(recorded).any():
             return recorded
-    unknown = np.full(axes.shape, np.nan)
-    if "T" not in axes.dims:
-        return unknown
-    nominal, unit = time_coordinate(document, axes, unknown)
-    if unit is None:
-        return unknown
-    return np.broadcast_to(axes.along("T", nominal), axes.shape).copy()
+    frame0 = max(document.acquisition.frame0_ms or 0.0, 0.0) / 1000.0
+    times = np.full(axes.shape, np.nan)
+    if "T" in axes.dims:
+        nominal, unit = time_coordinate(document, axes, times)
+        if unit is not None:
+            times[...] = axes.along("T", nominal) + frame0
+    if frame0 > 0:
+        times[axes.sequence() == 0] = frame0
+    return times
 
 
+@np.errstate(all="ignore")
 def acquired(
     document: Nd2Document, axes: Axes, times_s: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.datetime64]:
@@ -118,6 +123,7 @@ def _time_of_first(times: npt.NDArray[np.float64]) -> float:
     return float(times[0]) if len(times) else math.nan
 
 
+@np.errstate(all="ignore")
 def time_coordinate(
     document: Nd2Document, axes: Axes, times_s: npt.NDArray[np.float64]
 ) -> tuple[npt.NDArray[np.float64], str | None]:
@@ -146,8 +152,7 @@ def time_coordinate(
     places = axes.loops_along("T")
     loop = None
     if len(places) == 1:
-        number = axes.loop_numbers[places[0]] if axes.loop_numbers else None
-        loop = document.experiment.loops[number] if number is not None else None
+        loop = axes.loop(places[0], document.experiment.loops)
     nominal: npt.NDArray[np.float64] | None = None
     if isinstance(loop, NETimeLoop) and loop.periods:
         nominal = _period_times(loop.periods, n, measured)

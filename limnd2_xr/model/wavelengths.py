@@ -140,7 +140,10 @@ def _emission(filters: list[_Filter]) -> float | None:
         for item in filters:
             if item.placement == placement and len(item.emission) == n_points:
                 return spectrum_nm(item.emission)
-    return next((spectrum_nm(item.emission) for item in filters if item.emission), None)
+    lit = [item for item in filters if item.emission]
+    rank = {_USER: 0, _EMISSION_FILTER: 1, _TURRET: 2}
+    lit.sort(key=lambda item: rank.get(item.placement, len(rank)))
+    return spectrum_nm(lit[0].emission) if lit else None
 
 
 def _excitation(
@@ -151,19 +154,18 @@ def _excitation(
             return item.excitation[0].nm
     placed = (_EXCITATION_FILTER, _TURRET, _LAMP)
     lit = [item for item in filters if item.excitation]
-    found = [
-        line
-        for item in [item for item in lit if item.placement in placed] or lit
-        if (line := _line(item.excitation, index)) is not None
-    ]
+    used = [item for item in lit if item.placement in placed] or lit
+    found = [line for item in used for line in _lines(item.excitation, index)]
     if emission is None or not found:
         return found[0] if found else None
     return min(found, key=lambda nm: (nm > emission, abs(emission - nm)))
 
 
-def _line(points: tuple[SpectrumPoint, ...], index: int) -> float | None:
-    """Wavelength of one filter for one plane."""
-    lines = len(points) > 1 and all(point.kind == _PEAK for point in points)
-    if lines and index < len(points):
-        return points[index].nm
-    return spectrum_nm(points)
+def _lines(points: tuple[SpectrumPoint, ...], index: int) -> list[float]:
+    """Wavelengths of one filter that may be those of a plane."""
+    if len(points) > 1 and all(point.kind == _PEAK for point in points):
+        if index < len(points):
+            return [points[index].nm]
+        return [point.nm for point in points]
+    nm = spectrum_nm(points)
+    return [nm] if nm is not None else []
