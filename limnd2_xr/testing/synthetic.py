@@ -72,7 +72,7 @@ __all__ = [
     "write",
 ]
 
-_DIM_ORDER = "TPUZ"
+_DIM_ORDER = "UTPZ"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,7 +104,7 @@ class SyntheticFile:
 
     @property
     def dims(self) -> tuple[str, ...]:
-        """Names of the dims of `array`: a part of T P U Z, then C Y X, S for RGB.
+        """Names of the dims of `array`: a part of U T P Z, then C Y X, S for RGB.
 
         U stands for custom loops.
         """
