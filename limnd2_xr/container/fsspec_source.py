@@ -46,8 +46,10 @@ class FsspecSource(BaseSource):
     FileNotFoundError, IsADirectoryError
         There is no such file.
     Nd2Error
-        The server does not tell the size of the file. A later read raises it when
-        the server sends the whole of a large file instead of the range asked for.
+        The server does not tell the size of the file, or says that it does not
+        support byte ranges and the file is larger than 64 MiB. One that does not say
+        so is found out by the first read, which raises then. Smaller files are
+        sliced from what comes.
 
     Examples
     --------
@@ -98,12 +100,7 @@ class FsspecSource(BaseSource):
         if len(data) == self.size:  # the server ignores ranges
             if self.size <= _MAX_WHOLE_NBYTES:
                 return bytes(data[offset:end])
-            raise Nd2Error(
-                f"the server sent the whole file ({self.size} bytes) when {nbytes}"
-                " were asked for: it does not support byte ranges; download the file",
-                path=self.name,
-                offset=offset,
-            )
+            raise _no_ranges(self.name, self.size)
         if len(data) < nbytes:
             raise self._ends(offset, nbytes)
         raise Nd2Error(
@@ -127,7 +124,7 @@ def remote_stamp(fs: Any, path: str, name: str) -> FileStamp:
     Nd2Error
         The file system does not know the size.
     """
-    fs.invalidate_cache(path)
+    fs.invalidate_cache(path)  # a listing may be as old as the process
     info = fs.info(path)
     if info.get("type") == "directory":
         raise IsADirectoryError(name)
@@ -138,5 +135,15 @@ def remote_stamp(fs: Any, path: str, name: str) -> FileStamp:
             " chunk map is, cannot be found; download the file",
             path=name,
         )
+    if info.get("partial") is False and size > _MAX_WHOLE_NBYTES:
+        raise _no_ranges(name, size)
     version = next((info[key] for key in _STAMP_KEYS if info.get(key)), None)
     return FileStamp(size, etag=None if version is None else str(version))
+
+
+def _no_ranges(name: str, size: int) -> Nd2Error:
+    return Nd2Error(
+        "the server does not support byte ranges, so every read would fetch the whole"
+        f" file ({size} bytes); download the file",
+        path=name,
+    )
