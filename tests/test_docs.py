@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import runpy
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,15 +79,17 @@ def test_the_blocks_of_a_page_run(
     (tmp_path / "cells.nd2").write_bytes(cells)
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, Any] = {"__name__": "__main__"}
-    for block in blocks_of(page):
-        if not block.runs:
-            continue
-        # Blank lines first, so that a traceback shows the line of the page.
-        code = "\n" * block.line + block.body
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            exec(compile(code, str(page), "exec"), namespace)  # noqa: S102
-    close_datasets(namespace)
+    # Blank lines first, so that a traceback shows the line of the page.
+    codes = [
+        compile("\n" * block.line + block.body, str(page), "exec")
+        for block in blocks_of(page)
+        if block.runs
+    ]
+    try:
+        for code in codes:
+            exec(code, namespace)  # noqa: S102
+    finally:
+        close_datasets(namespace)
 
 
 def close_datasets(namespace: dict[str, Any]) -> None:
@@ -150,6 +151,8 @@ def test_the_readme_output_is_what_the_example_prints(
     (example,) = [block for block in blocks if block.runs]
     (output,) = [block for block in blocks if block.language == "text"]
     namespace: dict[str, Any] = {}
-    exec(example.body, namespace)  # noqa: S102
-    close_datasets(namespace)
+    try:
+        exec(example.body, namespace)  # noqa: S102
+    finally:
+        close_datasets(namespace)
     assert capsys.readouterr().out.splitlines() == output.body.splitlines()
