@@ -7,8 +7,8 @@ where the format leaves a choice:
 
 - an empty name is written without its terminator (NIS-Elements' way; the vendor's
   Python package writes one NUL),
-- among equal names the offset table keeps the stored order, and names are ordered by
-  UTF-16 code unit (the vendor's Python package orders list items by decimal text),
+- the offset table is ordered as NIS-Elements does (`offset_table`; the vendor's Python
+  package orders list items by decimal text),
 - a boolean is written as 0 or 1,
 - a compressed document is deflated again.
 """
@@ -23,6 +23,7 @@ from isal import isal_zlib
 from isal.igzip_lib import IsalError
 
 from limnd2_xr.errors import CorruptChunk
+from limnd2_xr.variants.offset_table import table_order
 from limnd2_xr.variants.tree import Level, LvType
 
 if TYPE_CHECKING:
@@ -123,6 +124,7 @@ def _decode_plain(data: bytes) -> Level:
     stack: list[tuple[list[str], list[Kind], list[Value], int, int, int]] = []
     known: dict[bytes, str] = {}  # names repeat hundreds of times
     u32, i32, f64, u64 = (s.unpack_from for s in (_U32, _I32, _F64, _U64))
+    find = data.find
     offset = start = 0
     end = len(data)  # where the children of the open level must stop
     count = -1  # how many the open level announced
@@ -142,25 +144,29 @@ def _decode_plain(data: bytes) -> Level:
                 else:
                     name = ""
                 value: Value
-                if kind == 3:
-                    value = u32(data, at)[0]
-                    at += 4
-                elif kind == 6:
-                    value = f64(data, at)[0]
-                    at += 8
-                elif kind == 2:
+                if kind == 2:
                     value = i32(data, at)[0]
                     at += 4
                 elif kind == 8:
-                    stop = data.find(b"\0\0", at, end)
-                    while (stop - at) & 1 and stop >= 0:
-                        stop = data.find(b"\0\0", stop + 1, end)
+                    stop = find(b"\0\0", at, end)
+                    while (stop - at) & 1 and stop > 0:
+                        # Zeros astride two units: the high byte of a Latin character
+                        # and, mostly, the first half of the terminator.
+                        stop += 1
+                        if data[stop + 1]:
+                            stop = find(b"\0\0", stop, end)
                     if stop < 0:
                         raise CorruptChunk(
                             f"string {name!r} is not terminated", offset=offset
                         )
                     value = data[at:stop].decode("utf-16-le", "surrogatepass")
                     at = stop + 2
+                elif kind == 6:
+                    value = f64(data, at)[0]
+                    at += 8
+                elif kind == 3:
+                    value = u32(data, at)[0]
+                    at += 4
                 elif kind in {11, 10}:
                     n, length = _LEVEL.unpack_from(data, at)
                     at += 12
@@ -374,11 +380,7 @@ class _Open:
         # A type 10 level counts from the document's start (FORMAT 4.2.1).
         base = 0 if self.kind == LvType.OLD_LEVEL else self.start
         _LEVEL.pack_into(out, self.head_end, len(self.offsets), len(out) - base)
-        keys = [n.encode("utf-16-be", "surrogatepass") for n in self.level.names]
-        table = [
-            self.offsets[i] - base
-            for i in sorted(range(len(keys)), key=keys.__getitem__)
-        ]
+        table = [self.offsets[i] - base for i in table_order(self.level.names)]
         out += struct.pack(f"<{len(table)}Q", *table)
 
 
