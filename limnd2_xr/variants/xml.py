@@ -43,8 +43,9 @@ _ENCODING = re.compile(rb"""^\s*<\?xml\b[^>]*?encoding\s*=\s*["']([A-Za-z0-9._-]
 _SINGLE_BYTE = frozenset({"windows-1252", "cp1252", "iso-8859-1", "latin1", "us-ascii"})
 _NAME = re.compile(r"[^\W\d][\w.\-]*\Z")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,20}\Z")
-# White space inside attribute values, which parsers would turn into spaces.
-_ATTRIBUTE = re.compile(r"""=\s*(?:"[^"<]*[\n\r\t][^"<]*"|'[^'<]*[\n\r\t][^'<]*')""")
+# A quoted attribute value; possessive, so that no text takes quadratic time.
+_QUOTED = re.compile(r"""=\s*+(?:"[^"<]*+"|'[^'<]*+')""")
+_LINES = re.compile("[\t\n\r]")
 # Characters that XML 1.0 does not allow, not even escaped.
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _ESCAPED = {ord(c): f"&#x{ord(c):04X};" for c in '&<"\t\n\r'}
@@ -142,7 +143,8 @@ def _to_text(data: bytes) -> str:
     if declaration:
         text = text[declaration.end() :]
     text = _FORBIDDEN.sub("\ufffd", text)
-    return _ATTRIBUTE.sub(_keep_white_space, text)
+    # Parsers turn line breaks inside values into spaces, unless they are escaped.
+    return _QUOTED.sub(_keep_lines, text) if _LINES.search(text) else text
 
 
 def _utf8(data: bytes) -> str:
@@ -162,11 +164,8 @@ def _as_cp1252(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error("limnd2_xr.cp1252", _as_cp1252)
 
 
-def _keep_white_space(match: re.Match[str]) -> str:
-    value = match[0]
-    for char in "\t\n\r":
-        value = value.replace(char, _ESCAPED[ord(char)])
-    return value
+def _keep_lines(value: re.Match[str]) -> str:
+    return _LINES.sub(lambda char: _ESCAPED[ord(char[0])], value[0])
 
 
 class _Target:
