@@ -79,7 +79,8 @@ def _node(loop: Loop, inner: Level | None, spec: SyntheticSpec, *, xml: bool) ->
     if inner is not None:
         # Below ``pSubLoops`` nodes are wrapped (FORMAT 7.5).
         wrap = sub_loops or spec.wrap_loops
-        inner_list = _inner_list(inner, wrap=wrap, xml=xml)
+        n = 2 if spec.repeat_branches else 1
+        inner_list = _inner_list([inner] * n, wrap=wrap, xml=xml)
     parameters = _parameters(loop, spec, inner_list if sub_loops else None, xml=xml)
     if xml:
         parameters = tree(("", f"RLxExperiment.{runtype}", parameters))
@@ -101,14 +102,17 @@ def _node(loop: Loop, inner: Level | None, spec: SyntheticSpec, *, xml: bool) ->
     if inner_list is None or sub_loops:
         fields.append(("uiNextLevelCount", _U, 0))
     else:
-        fields += [("uiNextLevelCount", _U, 1), ("ppNextLevelEx", _L, inner_list)]
+        fields += [
+            ("uiNextLevelCount", _U, len(inner_list)),
+            ("ppNextLevelEx", _L, inner_list),
+        ]
     return tree(*fields)
 
 
-def _inner_list(inner: Level, *, wrap: bool, xml: bool) -> Level:
+def _inner_list(nodes: list[Level], *, wrap: bool, xml: bool) -> Level:
     if wrap:
-        inner = tree(("SLxExperiment", _L, inner))
-    return tree(("", "RLxExperiment" if xml else _L, inner))
+        nodes = [tree(("SLxExperiment", _L, node)) for node in nodes]
+    return listed(nodes, kind="RLxExperiment" if xml else _L)
 
 
 def _item_flags(loop: Loop, spec: SyntheticSpec) -> list[bool] | None:
@@ -181,7 +185,7 @@ def _periods(loop: NETimeLoop, sub: Level | None, *, xml: bool) -> Level:
     ]
     if sub is not None:
         each = [
-            tree(("uiNextLevelCount", _U, 1), ("ppNextLevelEx", _L, sub))
+            tree(("uiNextLevelCount", _U, len(sub)), ("ppNextLevelEx", _L, sub))
             for _ in loop.periods
         ]
         fields.append(("pSubLoops", _L, listed(each)))

@@ -59,13 +59,17 @@ def attributes_chunk(
         ("eCompression", _I, {"zlib": 0, "lossy": 1, None: 2}[spec.compression]),
         ("dCompressionParam", _D, float(spec.compression_level)),
     ]
+    if spec.metadata != "xml":  # version 2 does not have these (FORMAT 5)
+        fields += [
+            ("ePixelType", _I, {"i": 0, "u": 1, "f": 2}[dtype.kind]),
+            ("uiVirtualComponents", _U, spec.n_components),
+        ]
+    unknown = spec.attributes.keys() - {name for name, _, _ in fields}
+    if unknown:
+        raise ValueError(f"no attributes: {', '.join(sorted(unknown))}")
+    fields = [(name, kind, spec.attributes.get(name, v)) for name, kind, v in fields]
     if spec.metadata == "xml":
-        # Version 2 files have no ePixelType (FORMAT 5).
         return "ImageAttributes!", _xml_document(tree(*fields))
-    fields += [
-        ("ePixelType", _I, {"i": 0, "u": 1, "f": 2}[dtype.kind]),
-        ("uiVirtualComponents", _U, spec.n_components),
-    ]
     return "ImageAttributesLV!", _lite_document("SLxImageAttributes", tree(*fields))
 
 

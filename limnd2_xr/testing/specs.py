@@ -392,8 +392,13 @@ class SyntheticSpec:
         Chunk payloads by name; they replace standard ones of the same name.
     omit_chunks
         Names of standard chunks that are not written.
+    attributes
+        Fields of the attributes chunk that shall lie, such as ``{"uiWidthBytes": 3}``.
     wrap_loops
         Wrap each inner experiment node in a level ``SLxExperiment``.
+    repeat_branches
+        Write each inner experiment node twice below its parent; the repeated branch
+        adds no frames (FORMAT 7.5).
     map_style
         See `MapStyle`.
     pixels
@@ -442,7 +447,9 @@ class SyntheticSpec:
     stale_chunks: bool = False
     extra_chunks: Mapping[str, bytes] = field(default_factory=dict)
     omit_chunks: frozenset[str] = frozenset()
+    attributes: Mapping[str, int | float] = field(default_factory=dict)
     wrap_loops: bool = False
+    repeat_branches: bool = False
     map_style: MapStyle = "nis"
     pixels: Callable[[int], NDArray[np.generic]] | None = None
     seed: int = 0

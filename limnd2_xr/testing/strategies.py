@@ -201,7 +201,8 @@ def specs(
     """
     encoding = draw(st.sampled_from(metadata))
     loops = () if encoding == "none" else draw(loop_lists(repeats=repeats))
-    n = math.prod(loop.length for loop in loops)
+    frame_count = draw(st.integers(1, 4)) if encoding == "none" else None
+    n = frame_count or math.prod(loop.length for loop in loops)
     dtype, bits = draw(
         st.sampled_from([("uint8", 8), ("uint16", 16), ("uint16", 12), ("float32", 32)])
     )
@@ -215,6 +216,7 @@ def specs(
         compression=draw(st.sampled_from([None, None, "zlib"])),
         metadata=encoding,
         calibration_um=draw(st.sampled_from([None, 0.5, 0.323390342594048])),
+        frame_count=frame_count,
         missing=(
             frozenset(draw(st.sets(st.integers(0, n - 1), max_size=min(n, 3))))
             if missing and draw(st.booleans())
@@ -225,6 +227,7 @@ def specs(
         alignment=draw(st.sampled_from([4096, 4096, 16, 1])),
         interleave_metadata=draw(st.booleans()),
         stale_chunks=draw(st.booleans()),
+        repeat_branches=draw(st.booleans()),
         map_style=draw(st.sampled_from(maps)),
         seed=draw(st.integers(0, 3)),
     )

@@ -15,6 +15,7 @@ Examples
 from __future__ import annotations
 
 import io
+import math
 import os
 import zlib
 from dataclasses import dataclass, field
@@ -106,9 +107,9 @@ class SyntheticFile:
     def dims(self) -> tuple[str, ...]:
         """Names of the dims of `array`: a part of U T P Z, then C Y X, S for RGB.
 
-        U stands for custom loops.
+        U stands for custom loops. Several frames without any loop run along T.
         """
-        axes = {loop.axis for loop in self.spec.loops}
+        axes = {axis for axis, _ in self._nesting}
         loops = tuple(a for a in _DIM_ORDER if a in axes)
         return (*loops, "C", "Y", "X", *("S" if self._is_rgb else ""))
 
@@ -116,6 +117,14 @@ class SyntheticFile:
     def sizes(self) -> dict[str, int]:
         """Length of each dim."""
         return dict(zip(self.dims, self.array().shape, strict=True))
+
+    @property
+    def _nesting(self) -> list[tuple[str, int]]:
+        """Axis and length of each loop; frames without loops run along T."""
+        spec = self.spec
+        if not spec.loop_shape and spec.n_frames != 1:
+            return [("T", spec.n_frames)]
+        return [(loop.axis, loop.length) for loop in spec.loops if loop.axis]
 
     @property
     def _is_rgb(self) -> bool:
@@ -137,15 +146,16 @@ class SyntheticFile:
         if len(per_channel) > 1:
             raise ValueError("mono and RGB channels have no common array")
         frames = self.frames
-        n = int(np.prod(spec.loop_shape, dtype=int))
+        axes = [axis for axis, _ in self._nesting]
+        lengths = [length for _, length in self._nesting]
+        n = math.prod(lengths)
         if len(frames) < n:
             absent = np.zeros((n - len(frames), *frames.shape[1:]), frames.dtype)
             frames = np.concatenate([frames, absent])
-        axes = [loop.axis for loop in spec.loops if loop.axis]
         order = [i for a in _DIM_ORDER for i, axis in enumerate(axes) if axis == a]
         k = len(order)
         image = frames[:n].reshape(
-            *spec.loop_shape,
+            *lengths,
             spec.height,
             spec.width,
             len(spec.channels),
@@ -153,8 +163,8 @@ class SyntheticFile:
         )
         image = image.transpose(*order, k + 2, k, k + 1, k + 3)
         merged = [
-            int(np.prod([spec.loop_shape[i] for i in order if axes[i] == a], dtype=int))
-            for a in dict.fromkeys(axes[i] for i in order)
+            math.prod(lengths[i] for i in order if axes[i] == axis)
+            for axis in dict.fromkeys(axes[i] for i in order)
         ]
         image = image.reshape(*merged, *image.shape[k:])
         return np.ascontiguousarray(image[..., ::-1] if self._is_rgb else image[..., 0])

@@ -69,6 +69,7 @@ SPECS: dict[str, dict[str, Any]] = {
         "interleave_metadata": True,
         "stale_chunks": True,
     },
+    "branches": {"loops": (TimeLoop(2), ZLoop(3)), "repeat_branches": True},
     "nis4_map": {"map_style": "nis4"},
     "unknown_sizes": {"loops": (TimeLoop(2),), "map_style": "size_equals_offset"},
     "duplicates": {"loops": (TimeLoop(2),), "map_style": "duplicates"},
@@ -228,6 +229,20 @@ def test_frames_beyond_and_short_of_the_loops() -> None:
     beyond = build(SyntheticSpec(loops=(TimeLoop(3),), frame_count=5))
     assert len(beyond.frames) == 5
     assert beyond.array().shape[0] == 3
+
+
+def test_frames_without_loops_run_along_time() -> None:
+    file = build(SyntheticSpec(metadata="none", frame_count=3))
+    assert file.sizes == {"T": 3, "C": 1, "Y": 48, "X": 64}
+    assert np.array_equal(file.array()[:, 0], file.frames[..., 0])
+
+
+def test_attributes_can_lie() -> None:
+    sound, file = make("snap"), make("snap", attributes={"uiWidthBytes": 3})
+    assert len(sound.data) == len(file.data)
+    assert sound.data != file.data
+    with pytest.raises(ValueError, match="no attributes: uiWdth"):
+        make("snap", attributes={"uiWdth": 3})
 
 
 def test_every_frame_differs() -> None:
