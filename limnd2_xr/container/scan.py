@@ -13,9 +13,11 @@ from limnd2_xr.container.chunk_format import (
     HEADER_NBYTES,
     MAX_NAME_NBYTES,
     SIGNATURE_NAME,
+    ChunkHeader,
     align,
     is_chunk_name,
 )
+from limnd2_xr.container.chunk_map import FRAME_PREFIX
 from limnd2_xr.container.chunk_table import ChunkIndex, IndexBuilder
 from limnd2_xr.container.prefetch import check_entries
 
@@ -29,6 +31,8 @@ __all__ = ["rebuild_index", "scan_chunks"]
 
 _HEADER: Final = struct.Struct("<4sIQ")
 _NAME: Final = re.compile(rb"[^\x00-\x1f\x7f!]{1,65535}!?")
+_UNLISTED: Final = frozenset({SIGNATURE_NAME, FILEMAP_NAME})
+_FRAME_NAME: Final = f"{FRAME_PREFIX}|"
 _SEARCH_NBYTES = 1 << 20
 _BATCH = 10_000
 
@@ -42,9 +46,11 @@ def scan_chunks(source: ByteSource) -> ChunkIndex:
     wrong. The file signature and chunk maps are not listed.
 
     Takes one small read a chunk where chunks are large, sequential reads where they
-    are small. Where there is no chunk after a chunk, the magic bytes are searched
-    from its payload on. No part of the file is looked through twice, and memory does
-    not depend on its size but on the number of chunks.
+    are small. A chunk is looked through for others if none follows it or if its sizes
+    are doubtful: not padded as all known writers do (FORMAT 1.3), or a frame of
+    another size than the two before it. A file of varying or unusual chunks is
+    thus read as a whole; no part of a file is looked through twice. Memory depends on
+    the number of chunks only.
 
     Examples
     --------
@@ -54,9 +60,9 @@ def scan_chunks(source: ByteSource) -> ChunkIndex:
     {'A!': Entry(offset=0, nbytes=3)}
     """
     builder = IndexBuilder()
-    for name, offset, nbytes in _walk(_Window(source)):
-        if name not in {SIGNATURE_NAME, FILEMAP_NAME}:
-            builder.add(name, offset, nbytes)
+    for header in _walk(_Window(source)):
+        if header.name not in _UNLISTED:
+            builder.add(header.name, header.offset, header.data_nbytes)
     return builder.build()
 
 
@@ -94,31 +100,49 @@ def rebuild_index(source: ByteSource, listed: ChunkIndex) -> ChunkIndex:
     return found.updated(ChunkIndex.from_entries(good))
 
 
-def _walk(window: _Window) -> Iterator[tuple[str, int, int]]:
-    """Yield (name, offset, nbytes) of chunk after chunk, by ascending offset."""
-    size = window.size
-    held: tuple[str, int, int] | None = None  # not yet known to be sound
-    held_end = 0
+def _walk(window: _Window) -> Iterator[ChunkHeader]:
+    """Yield the header of chunk after chunk, by ascending offset."""
+    held: ChunkHeader | None = None  # yielded once no chunk was found within it
+    frame_sizes: tuple[int, int] = (-1, -2)  # of the two frames before
     offset = 0
-    while offset + HEADER_NBYTES <= size:
-        chunk = window.chunk(offset)
-        if chunk is None:
+    while offset + HEADER_NBYTES <= window.size:
+        header = window.chunk(offset)
+        if header is None:
             offset = window.search(offset + 1)
             continue
-        name, data_offset, nbytes = chunk
-        if held is not None and offset >= held_end:
+        if held is not None and held.end <= offset:
             yield held
-        end = data_offset + nbytes
-        held, held_end = (name, offset, nbytes), end
-        # Chunks are aligned in practice only (FORMAT 1.2).
-        for following in (align(end), end):
-            if following + HEADER_NBYTES > size or window.leads_to(following):
-                offset = following
-                break
-        else:
-            offset = window.search(data_offset)
+        held = header
+        doubtful = not _is_padded_as_usual(header)
+        if header.name.startswith(_FRAME_NAME):
+            size = header.data_nbytes
+            doubtful |= size != frame_sizes[0] == frame_sizes[1]
+            frame_sizes = (size, frame_sizes[0])
+        offset = _next_offset(window, header, doubtful=doubtful)
     if held is not None:
         yield held
+
+
+def _next_offset(window: _Window, header: ChunkHeader, *, doubtful: bool) -> int:
+    """Return where to go on after a chunk; not past chunks it may hide."""
+    end = header.end
+    if not doubtful:
+        # Chunks are aligned in practice only (FORMAT 1.2).
+        for offset in (align(end), end):
+            if offset + HEADER_NBYTES <= window.size and window.leads_to(offset):
+                return offset
+        if align(end) + HEADER_NBYTES > window.size:
+            return window.search(end)
+    return window.search(header.offset + HEADER_NBYTES + len(header.name))
+
+
+def _is_padded_as_usual(header: ChunkHeader) -> bool:
+    """Tell whether name field and payload have sizes that fit together (FORMAT 1.3)."""
+    if header.name in _UNLISTED:
+        return True
+    aligned = 8 if header.name.startswith(_FRAME_NAME) else header.data_nbytes
+    least = HEADER_NBYTES + len(header.name) + 20 + aligned
+    return header.name_nbytes == align(least) - HEADER_NBYTES - aligned
 
 
 class _Window:
@@ -135,14 +159,13 @@ class _Window:
         self._probe_start = 0
         self._probe = b""
 
-    def chunk(self, offset: int) -> tuple[str, int, int] | None:
-        """Return name, payload offset and size of the chunk here if there is one."""
+    def chunk(self, offset: int) -> ChunkHeader | None:
+        """Return the header of the chunk here if there is one."""
         data, at = self._at(offset, HEADER_NBYTES)
         magic, name_nbytes, nbytes = _HEADER.unpack_from(data, at)
         if magic != FILE_MAGIC or not 2 <= name_nbytes <= MAX_NAME_NBYTES:
             return None
-        data_offset = offset + HEADER_NBYTES + name_nbytes
-        if data_offset + nbytes > self.size:
+        if offset + HEADER_NBYTES + name_nbytes + nbytes > self.size:
             return None
         # Stopping at the first byte that no name holds, as the magic has one, keeps
         # the search for names linear however many false headers there are.
@@ -155,7 +178,7 @@ class _Window:
             match = _NAME.match(data, at, at + name_nbytes)
         if match is None or not is_chunk_name(name := match[0]):
             return None
-        return name.decode("latin-1"), data_offset, nbytes
+        return ChunkHeader(name.decode("latin-1"), offset, name_nbytes, nbytes)
 
     def leads_to(self, offset: int) -> bool:
         """Tell whether a chunk may begin here; if so, the walk is to go on here."""

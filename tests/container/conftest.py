@@ -37,7 +37,7 @@ def map_payload(
     return b"".join(rows) + footer + bytes(filler) + footer
 
 
-@dataclass
+@dataclass(repr=False)
 class Built:
     """A file and where its chunks are."""
 
@@ -45,6 +45,9 @@ class Built:
     places: dict[str, tuple[int, int]]
     map_offset: int
     payloads: dict[str, bytes]
+
+    def __repr__(self) -> str:
+        return f"<Built {self.places}>"  # hypothesis shows it with each failure
 
 
 def build_nd2(

@@ -214,22 +214,23 @@ def test_a_million_frames() -> None:
 @pytest.mark.parametrize(
     "payload",
     [
-        b"!" * (2 << 20),
-        b"A!" * (1 << 20),
-        b"ABCDEFGHIJKLMNO!" * (1 << 17),
-        b"A" * (2 << 20),
-        bytes(2 << 20),
-        (b"A!" + b"!" * 16) * (1 << 17),
+        b"!" * (1 << 19),
+        b"A!" * (1 << 18),
+        b"ABCDEFGHIJKLMNO!" * (1 << 15),
+        b"A" * (1 << 19),
+        bytes(1 << 19),
+        (b"A!" + b"!" * 16) * (1 << 15),
     ],
     ids=["bangs", "pairs", "close bangs", "no bang", "zeros", "banged numbers"],
 )
 def test_hostile_maps_cost_little(payload: bytes) -> None:
-    tracemalloc.start()
     start = time.perf_counter()
     with pytest.raises(CorruptChunk):
         ChunkIndex.from_map(payload, base=0)
-    took = time.perf_counter() - start
+    assert time.perf_counter() - start < 5
+    tracemalloc.start()
+    with pytest.raises(CorruptChunk):
+        ChunkIndex.from_map(payload, base=0)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert took < 10
-    assert peak < 64 << 20
+    assert peak < 200 * len(payload)
