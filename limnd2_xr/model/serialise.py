@@ -133,8 +133,9 @@ def _tagged_names() -> frozenset[str]:
 
 def _is_default(item: Field[Any], value: object) -> bool:
     if item.default is not MISSING:
-        # by text: -0.0 is not 0.0, 1 is not True
-        return repr(value) == repr(item.default)
+        # by text too: -0.0 is not 0.0, 1 is not True
+        same = bool(value == item.default)
+        return same and repr(value) == repr(item.default)
     if item.default_factory is not MISSING:
         return bool(value == item.default_factory())
     return False
