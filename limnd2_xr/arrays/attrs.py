@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from limnd2_xr.model.document import Nd2Document
 from limnd2_xr.model.experiment import ZStackLoop
-from limnd2_xr.model.times import acquisition_start
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,9 +49,9 @@ def flat_attributes(document: Nd2Document) -> dict[str, Any]:
         "zoom": optics.zoom,
         "camera": optics.camera,
         "microscope": optics.microscope,
-        "pixel_size_um": document.calibration.pixel_size_um,
+        "pixel_size_um": document.optics.pixel_size_um,
         "z_step_um": abs(steps[0]) if steps else None,
-        "acquisition_start": acquisition_start(document),
+        "acquisition_start": document.acquisition_start,
         "description": text.description,
         "author": text.author,
         "sample": text.sample_id,

@@ -9,7 +9,7 @@ import xarray as xr
 from xarray.core import indexing
 
 from limnd2_xr.arrays.lazy import PerFrameArray
-from limnd2_xr.model.channels import array_channels, channel_names, unique_names
+from limnd2_xr.model.channels import channel_names, unique_names
 from limnd2_xr.model.experiment import XYPositionLoop
 from limnd2_xr.model.positions import stage_positions, z_coordinate
 from limnd2_xr.model.times import acquired, frame_times, time_coordinate
@@ -122,7 +122,7 @@ def _positions(state: StoreState, length: int) -> dict[str, xr.Variable]:
 
 
 def _per_channel(state: StoreState) -> dict[str, xr.Variable]:
-    channels = array_channels(state.document.channels)
+    channels = state.document.channels
     made = {"C": _variable(("C",), _texts(channel_names(channels)), "channel")}
     numbers = {
         "emission_wavelength": ("emission_nm", "nm"),
@@ -140,7 +140,7 @@ def _per_channel(state: StoreState) -> dict[str, xr.Variable]:
         "color": [channel.color for channel in channels],
         "modality": [channel.modality for channel in channels],
         "binning": [channel.binning or "" for channel in channels],
-        "camera": [channel.optics.camera for channel in channels],
+        "camera": [channel.camera for channel in channels],
     }
     for name, strings in texts.items():
         made[name] = _variable(("C",), _texts(strings), name)
@@ -148,7 +148,7 @@ def _per_channel(state: StoreState) -> dict[str, xr.Variable]:
 
 
 def _in_plane(state: StoreState) -> dict[str, xr.Variable]:
-    layout, pixel_um = state.table.layout, state.document.calibration.pixel_size_um
+    layout, pixel_um = state.table.layout, state.document.optics.pixel_size_um
     made = {}
     for dim, length in (("Y", layout.height), ("X", layout.width)):
         values = np.arange(length, dtype=np.float64)

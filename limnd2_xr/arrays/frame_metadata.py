@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from limnd2_xr.arrays.attrs import document_of
-from limnd2_xr.model.channels import array_channels, channel_names
+from limnd2_xr.model.channels import channel_names
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -125,7 +125,7 @@ def _channels(frame: xr.Dataset | xr.DataArray) -> tuple[Channel, ...]:
     document = document_of(frame.attrs)
     if document is None or "C" not in frame.coords:
         return ()
-    channels = array_channels(document.channels)
+    channels = document.channels
     by_name = dict(zip(channel_names(channels), channels, strict=True))
     names = np.atleast_1d(frame.coords["C"].values).tolist()
     return tuple(by_name[name] for name in names if name in by_name)

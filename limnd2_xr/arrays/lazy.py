@@ -38,9 +38,13 @@ class FrameArray(BackendArray):
         self.dtype = state.table.layout.dtype
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
-        return indexing.explicit_indexing_adapter(
-            key, self.shape, indexing.IndexingSupport.OUTER, self._read
-        )
+        if isinstance(key, indexing.VectorizedIndexer):
+            return indexing.explicit_indexing_adapter(
+                key, self.shape, indexing.IndexingSupport.OUTER, self._read
+            )
+        # The planner takes any step and order itself; xarray's adapter would sort and
+        # undo it in memory, and fails on an empty slice with a negative step.
+        return self._read(key.tuple)
 
     def _read(self, key: tuple[Any, ...]) -> NDArray[Any]:
         # The context pins the file: another thread cannot evict it while it is read.

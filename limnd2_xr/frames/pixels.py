@@ -9,6 +9,7 @@ from isal import isal_zlib
 from isal.igzip_lib import IsalError
 
 from limnd2_xr.errors import CorruptChunk
+from limnd2_xr.frames.planner import takes_all
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -149,7 +150,7 @@ def copy_pixels(
         and isinstance(frames, slice)
         and isinstance(lines, slice)
         and isinstance(rows, slice)
-        and columns == slice(0, stored.shape[2], 1)
+        and takes_all(columns, stored.shape[2])
         and stored.shape[3] in (2, 4)
         and stored.shape[3] * stored.dtype.itemsize in _WIDE
         and stored.strides[2] == stored.shape[3] * stored.dtype.itemsize

@@ -21,7 +21,19 @@ if TYPE_CHECKING:
 
     from limnd2_xr.frames.layout import PixelLayout
 
-__all__ = ["AxisKey", "Pick", "RowRun", "group_reads", "normalize", "row_runs"]
+__all__ = [
+    "AxisKey",
+    "Pick",
+    "RowRun",
+    "fold",
+    "group_reads",
+    "normalize",
+    "outer_shape",
+    "pick_array",
+    "pick_length",
+    "row_runs",
+    "takes_all",
+]
 
 AxisKey: TypeAlias = (
     "int | np.integer[np.generic] | slice | NDArray[np.integer[np.generic]]"
@@ -110,6 +122,11 @@ def pick_array(pick: Pick) -> NDArray[np.int64]:
     if isinstance(pick, slice):
         return np.arange(pick.start, pick.stop, pick.step, dtype=np.int64)
     return pick
+
+
+def takes_all(pick: Pick, length: int) -> bool:
+    """Say whether a normalised index takes a whole dimension in its order."""
+    return isinstance(pick, slice) and pick == slice(0, length, 1)
 
 
 @dataclass(frozen=True, slots=True)

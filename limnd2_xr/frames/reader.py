@@ -18,7 +18,14 @@ import numpy as np
 from limnd2_xr.container.chunk_format import FILE_MAGIC, parse_header
 from limnd2_xr.errors import CorruptChunk, UnsupportedFeature
 from limnd2_xr.frames.pixels import copy_pixels, inflate_rows, rows_view
-from limnd2_xr.frames.planner import RowRun, fold, group_reads, pick_array, row_runs
+from limnd2_xr.frames.planner import (
+    RowRun,
+    fold,
+    group_reads,
+    pick_array,
+    row_runs,
+    takes_all,
+)
 from limnd2_xr.frames.table import TIME_NBYTES
 from limnd2_xr.frames.threads import run_all
 
@@ -197,7 +204,10 @@ class FrameReader:
     ) -> list[_Group]:
         layout, gap_nbytes = self.table.layout, self.source.gap_nbytes
         runs = row_runs(selection.rows, layout, gap_nbytes)
-        if len(runs) > 1 or (runs and runs[0].first * layout.row_nbytes > gap_nbytes):
+        whole = len(runs) == 1 and runs[0].stop - runs[0].first == layout.height
+        if not whole and layout.frame_nbytes > gap_nbytes:
+            # Of a large frame the rows wanted are read and nothing else: not what lies
+            # between them and the header.
             self._learn_headers(rows)
         first, columns = _column_span(selection.columns)
         groups: list[_Group] = []
@@ -375,7 +385,7 @@ class FrameReader:
                 self._read_packed(out, repeat, selection)
         else:
             for repeat in self._plan_plain(again.rows, again.targets, selection):
-                if repeat.run == group.run:
+                if repeat.run.first == group.run.first:
                     self._read_plain(out, repeat, selection)
         return group.subset(~moved)
 
@@ -446,9 +456,9 @@ class FrameReader:
         return (
             layout.components == 1
             and layout.row_nbytes == layout.width * layout.pixel_nbytes
-            and selection.columns == slice(0, layout.width, 1)
-            and selection.channels == slice(0, 1, 1)
-            and run.source == slice(0, run.stop - run.first, 1)
+            and takes_all(selection.columns, layout.width)
+            and takes_all(selection.channels, 1)
+            and takes_all(run.source, run.stop - run.first)
             and isinstance(run.target, slice)
             and run.target.step == 1
             and int(group.nbytes[0]) >= DIRECT_NBYTES
