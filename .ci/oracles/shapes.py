@@ -46,6 +46,10 @@ SPECS = {
 }
 
 
+SWAPPED_BY_BIO_FORMATS = {"z_outside_time"}
+"""It takes T for the outer loop whatever the experiment says."""
+
+
 def write_all(folder: Path) -> list[Path]:
     """Write each file with its pixels beside it; return the paths."""
     paths = []

@@ -30,6 +30,14 @@ def stored_frames(path: str) -> list[str]:
     return [digests[number] for number in sorted(digests)]
 
 
+def points(store: FrameStore) -> list[list[float]] | None:
+    """Return the stage positions of the multipoint loop; 0 stands for no Z of their own."""
+    loop = store.document.experiment.position_loop
+    if loop is None:
+        return None
+    return [[point.x_um, point.y_um, point.z_um or 0.0] for point in loop.points]
+
+
 def describe(path: str) -> dict[str, Any]:
     """Return what check.py compares."""
     with FrameStore.open(path) as store, xr.open_dataset(path, engine="nd2") as dataset:
@@ -53,6 +61,7 @@ def describe(path: str) -> dict[str, Any]:
             if "pixel_size_um" in dataset.attrs
             else None,
             "zstep": dataset.attrs.get("z_step_um"),
+            "points": points(store),
             "times": None if times is None else [float(t) * 1e3 for t in times],
             "pos": None
             if any(p is None for p in positions)
