@@ -80,7 +80,7 @@ def dataset_of(state: StoreState, skip: frozenset[str] = frozenset()) -> xr.Data
     skip
         Names of variables and coordinates to leave out.
     """
-    manager = CachingFileManager(FrameStore.reopen, state)
+    manager = CachingFileManager(_open, state, mode="r")
     attrs, source = image_attributes(state), state.spec.name
     variables = {}
     if IMAGE not in skip:
@@ -97,6 +97,13 @@ def dataset_of(state: StoreState, skip: frozenset[str] = frozenset()) -> xr.Data
     dataset.encoding["source"] = source
     dataset.set_close(manager.close)
     return dataset
+
+
+def _open(state: StoreState, mode: str) -> FrameStore:
+    """Open a file for a manager, which has to be told a mode to survive pickling."""
+    if mode != "r":
+        raise ValueError(f"a dataset can only be read, not opened with mode {mode!r}")
+    return FrameStore.reopen(state)
 
 
 def preferred_chunks(state: StoreState) -> dict[str, int]:
