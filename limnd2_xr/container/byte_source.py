@@ -8,14 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-
 from limnd2_xr.errors import CorruptChunk
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
+
+    import numpy.typing as npt
 
 __all__ = [
     "BaseSource",
@@ -256,12 +255,5 @@ def _byte_view(buffer: Any) -> memoryview:
         raise ValueError("cannot read into a read-only buffer")
     if not view.c_contiguous:
         raise ValueError("cannot read into a buffer that is not C-contiguous")
-    if view.format == "B" and view.ndim == 1:
-        return view
-    if not view.nbytes:
-        return memoryview(bytearray())
-    try:
-        return view.cast("B")
-    except TypeError:  # big-endian and structured items: only numpy looks past them
-        items: Any = np.frombuffer(view, np.uint8)
-        return memoryview(items)
+    # A view with a zero in its shape cannot be cast.
+    return view.cast("B") if view.nbytes else memoryview(bytearray())

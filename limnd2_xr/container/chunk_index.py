@@ -120,8 +120,6 @@ def read_index(source: ByteSource) -> LoadedIndex:
 def _read_map(prefetch: RegionCache) -> tuple[ChunkIndex, str | None]:
     """Return the index of the map, and what was wrong with the footer if anything."""
     size = prefetch.source.size
-    if size < FOOTER.size:
-        raise CorruptChunk("the file is too short for a chunk map")
     signature, offset = FOOTER.unpack(prefetch.read(size - FOOTER.size, FOOTER.size))
     if signature != MAP_SIGNATURE:
         reason = "the file does not end with a chunk map footer"

@@ -142,12 +142,12 @@ def _first_views(views: list[memoryview]) -> list[memoryview]:
 
 
 def _drop_bytes(views: list[memoryview], nbytes: int) -> list[memoryview]:
-    """Return what is left of `views` after their first `nbytes` bytes."""
-    for i, view in enumerate(views):
-        if nbytes < view.nbytes:
-            return [view[nbytes:], *views[i + 1 :]]
-        nbytes -= view.nbytes
-    return []
+    """Return what is left of `views` after their first `nbytes` bytes; not all."""
+    i = 0
+    while nbytes >= views[i].nbytes:
+        nbytes -= views[i].nbytes
+        i += 1
+    return [views[i][nbytes:], *views[i + 1 :]]
 
 
 class MemorySource(BaseSource):
@@ -243,50 +243,45 @@ class FileObjectSource(BaseSource):
         super().__init__(name or file_object_name(file), FileStamp(size), _GAP_NBYTES)
 
     def _fetch(self, offset: int, nbytes: int) -> bytes:
+        file = self._held()
+        parts = []
+        done = 0
         with self._lock:
-            self._file.seek(offset, os.SEEK_SET)
-            data = self._file.read(nbytes)
-            if data and len(data) < nbytes:
-                parts = [data]
-                done = len(data)
-                while done < nbytes and (data := self._file.read(nbytes - done)):
-                    parts.append(data)
-                    done += len(data)
-                data = b"".join(parts)
-        if data is None or len(data) != nbytes:
+            file.seek(offset, os.SEEK_SET)
+            while done < nbytes and (data := file.read(nbytes - done)):
+                parts.append(data)
+                done += len(data)
+        if done != nbytes:
             raise self._ends(offset, nbytes)
-        return bytes(data)
+        return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
 
     def _fill(self, offset: int, views: list[memoryview], nbytes: int) -> None:
-        readinto = getattr(self._file, "readinto", None)
+        file = self._held()
+        readinto = getattr(file, "readinto", None)
         if readinto is None:
             scatter(self._fetch(offset, nbytes), views)
             return
         with self._lock:
-            self._file.seek(offset, os.SEEK_SET)
+            file.seek(offset, os.SEEK_SET)
             for view in views:
                 left = view
                 while left.nbytes:
                     try:
                         got = readinto(left)
                     except io.UnsupportedOperation:
-                        got = _read_into_by_copy(self._file, left)
+                        got = _read_into_by_copy(file, left)
                     if not got:
                         raise self._ends(offset, nbytes)
                     left = left[got:]
 
+    def _held(self) -> Any:
+        file = self._file
+        if file is None:
+            raise self._closed_error()
+        return file
+
     def _release(self) -> None:
-        self._file = _ClosedFile(self.name)
-
-
-class _ClosedFile:
-    """Stands in for the caller's object once the source is closed."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __getattr__(self, attribute: str) -> Any:
-        raise ValueError(f"{self._name}: read of a closed file")
+        self._file = None
 
 
 def _read_into_by_copy(file: Any, view: memoryview) -> int:

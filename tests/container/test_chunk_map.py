@@ -156,6 +156,16 @@ def test_errors_say_where(make_map: MakeMap) -> None:
     assert caught.value.offset == 1036
 
 
+def test_nothing_after_the_first_terminator(make_map: MakeMap) -> None:
+    """Filler and footer may be cut off: the list of chunks is whole."""
+    payload = make_map([("ImageDataSeq|1!", 1, 2), ("B!", 3, 4)], 0, 0)[:-40]
+    expected = {"ImageDataSeq|1!": Entry(1, 2), "B!": Entry(3, 4)}
+    assert as_dict(ChunkIndex.from_map(payload, base=0)) == expected
+    for cut in (len(payload) - 9, 40, 10):
+        with pytest.raises(CorruptChunk, match="without its terminator"):
+            ChunkIndex.from_map(payload[:cut], base=0)
+
+
 def test_last_duplicate_wins(make_map: MakeMap) -> None:
     names = ["ImageDataSeq|4!", "A!", "B|1!", "ImageDataSeq|5!"]
     first = [(name, 10, 1) for name in names]

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from limnd2_xr.container import scan as scan_module
 from limnd2_xr.container.chunk_index import ChunkIndex, Entry, read_index
 from limnd2_xr.container.scan import rebuild_index, scan_chunks
 from limnd2_xr.container.source import FileSource, MemorySource, SourceSpec
@@ -272,8 +273,12 @@ def test_zeros_are_searched_quickly(tmp_path: Path) -> None:
     assert time.perf_counter() - start < 10
 
 
-def test_rebuild_keeps_good_entries(build: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("batch", [1, 2, 10_000])
+def test_rebuild_keeps_good_entries(
+    build: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
     """The map knows which of two copies counts; its good entries stay."""
+    monkeypatch.setattr(scan_module, "_BATCH", batch)
     built = build([("A!", b"first"), *some_chunks(), ("A!", b"second")])
     expected = places(built)
     listed = {

@@ -26,6 +26,7 @@ from limnd2_xr.container.source import (
     FileStamp,
     MemorySource,
     SourceSpec,
+    observe_reads,
 )
 from limnd2_xr.errors import CorruptChunk
 
@@ -362,6 +363,35 @@ def test_closing_during_a_read_keeps_the_descriptor(
         with other.open("rb"):
             closed.set()
             assert found.result() == DATA[:100]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_closing_just_before_a_read(kind: str, data_path: Path) -> None:
+    """Another thread may close between the look at the state and the read."""
+    reads: list[Callable[[BaseSource], object]] = [
+        lambda source: source.read_at(0, 1),
+        lambda source: source.read_into(0, [bytearray(1)]),
+    ]
+    for read in reads:
+        source, opened = open_kind(kind, data_path)
+
+        def close(offset: int, nbytes: int, source: BaseSource = source) -> None:
+            source.close()
+
+        stop = observe_reads(close)
+        with pytest.raises(ValueError, match="closed file"):
+            read(source)
+        stop()
+        if opened:
+            opened.close()
+
+
+def test_file_objects_that_cannot_be_keys() -> None:
+    class Unhashable(Dribble):
+        __hash__ = None  # type: ignore[assignment]
+
+    with FileObjectSource(Unhashable(DATA)) as source:
+        assert source.read_at(50, 50) == DATA[50:100]
 
 
 def test_sources_over_one_file_object_share_its_lock() -> None:
