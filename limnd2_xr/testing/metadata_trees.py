@@ -464,7 +464,7 @@ def _columns(spec: SyntheticSpec) -> dict[str, bytes]:
                 ("Type", _I, code),
                 ("Group", _I, 1),
                 ("Size", _I, len(values)),
-                ("Desc", _S, column.description),
+                ("Desc", _S, column.description or key),
                 ("Unit", _S, column.unit),
             )
         )

@@ -319,7 +319,7 @@ class Column:
     """A recorded column (FORMAT 9.3): one value a frame.
 
     `values` of floats are stored as f64, of integers as i32, of strings in slots of 512
-    bytes.
+    bytes. Without a description the column's ID stands in.
     """
 
     values: ArrayLike

@@ -153,6 +153,38 @@ def test_nd2_reads_the_metadata(metadata: str, tmp_path: Path) -> None:
         assert read.version == ((2, 1) if metadata == "xml" else (3, 0))
 
 
+def test_recorded_columns(tmp_path: Path) -> None:
+    columns: dict[str, Any] = {
+        "PFS_STATUS": Column(np.array([1, -1, 3])),
+        "Z": [0.5, 1.5, 2.5],
+        "Note": Column(["a", "µ", ""], description="Note"),
+    }
+    file = build(SyntheticSpec(loops=(TimeLoop(3),), columns=columns))
+    assert file.chunks["CustomData|Note!"][1] == 3 * 512
+    with nd2.ND2File(file.save(tmp_path / "a.nd2")) as read:
+        events = read.events()
+    assert [e["PFS_STATUS"] for e in events] == [1, -1, 3]
+    assert [e["Z"] for e in events] == [0.5, 1.5, 2.5]
+    none = build(SyntheticSpec(loops=(TimeLoop(3),), columns={}))
+    assert "CustomDataVar|CustomDataV2_0!" not in none.chunks
+
+
+def test_stage_columns_agree_with_the_loops() -> None:
+    file = build(
+        SyntheticSpec(
+            loops=(ZLoop(2, step_um=2.0, kind=6), PositionLoop(POINTS, use_z=True))
+        )
+    )
+    found = {}
+    for axis in "XYZ":
+        offset, nbytes = file.chunks[f"CustomData|{axis}!"]
+        start = offset + 16 + struct.unpack_from("<I", file.data, offset + 4)[0]
+        found[axis] = np.frombuffer(file.data, "<f8", nbytes // 8, start).tolist()
+    assert found["X"] == [10.0, 50.0, 10.0, 50.0]
+    assert found["Y"] == [20.0, 60.0, 20.0, 60.0]
+    assert found["Z"] == [5.0, 7.0, 3.0, 5.0]
+
+
 @given(spec=specs())
 def test_any_spec_builds_and_streams_to_the_same_bytes(spec: SyntheticSpec) -> None:
     file = build(spec)
@@ -303,7 +335,7 @@ def test_standard_chunks_can_be_replaced_and_left_out() -> None:
         ({"times_ms": [1.0, 2.0]}, "times_ms has shape"),
         ({"pixels": lambda _: np.zeros((2, 2), np.uint16)}, "has shape"),
         ({"frame_name_nbytes": 8}, "do not fit"),
-        ({"columns": {"N": np.array([2**40])}}, "32 bits"),
+        ({"metadata": "lv", "columns": {"N": np.array([2**40])}}, "32 bits"),
     ],
 )
 def test_contradictions_are_refused(wrong: dict[str, Any], message: str) -> None:
