@@ -130,7 +130,7 @@ def _points(
     document: Nd2Document, axes: Axes
 ) -> tuple[npt.NDArray[np.float64] | None, ...]:
     """X, Y and Z of the position loop for each frame, None without such a loop."""
-    for place in axes.loops_along("P"):
+    for place in reversed(axes.loops_along("P")):  # the innermost moved last
         loop = axes.loop(place, document.experiment.loops)
         if isinstance(loop, XYPositionLoop) and loop.points:
             index = axes.loop_index(place)

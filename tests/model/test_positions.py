@@ -119,6 +119,12 @@ def test_fewer_points_than_positions() -> None:
     assert_array_equal(found.y, [2, np.nan, np.nan])
 
 
+def test_of_two_position_loops_the_inner_one_moved_last() -> None:
+    made = document(positions((1, 1, 1), (2, 2, 2)), positions((7, 8, 9)))
+    found = stage_positions(made, axes_of(made), FrameRecords())
+    assert_array_equal(found.x, [7, 7])
+
+
 def test_nothing_known_is_nan_of_the_right_shape() -> None:
     made = document(times(2), positions(), stack(3))
     axes = Axes(nesting=(("T", 2), ("P", 1), ("Z", 3)))
