@@ -159,7 +159,7 @@ def _position_loops(draw: DrawFn, room: int) -> PositionLoop:
 
 
 def channel_lists() -> SearchStrategy[tuple[ChannelSpec, ...]]:
-    """One to four mono channels, or one or two RGB ones."""
+    """One to four mono channels, one or two RGB ones, or a mix of both."""
     wavelength = st.none() | st.sampled_from([405.0, 520.5, 700.0])
     mono = st.builds(
         ChannelSpec,
@@ -171,7 +171,9 @@ def channel_lists() -> SearchStrategy[tuple[ChannelSpec, ...]]:
     )
     rgb = st.builds(ChannelSpec, _TEXT, components=st.just(3))
     return st.one_of(
-        st.lists(mono, min_size=1, max_size=4), st.lists(rgb, min_size=1, max_size=2)
+        st.lists(mono, min_size=1, max_size=4),
+        st.lists(rgb, min_size=1, max_size=2),
+        st.lists(mono | rgb, min_size=2, max_size=3),
     ).map(tuple)
 
 

@@ -111,7 +111,7 @@ class SyntheticFile:
         """
         axes = {axis for axis, _ in self._nesting}
         loops = tuple(a for a in _DIM_ORDER if a in axes)
-        return (*loops, "C", "Y", "X", *("S" if self._is_rgb else ""))
+        return (*loops, "C", "Y", "X", *("S" if self._samples == 3 else ""))
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -127,24 +127,26 @@ class SyntheticFile:
         return [(loop.axis, loop.length) for loop in spec.loops if loop.axis]
 
     @property
-    def _is_rgb(self) -> bool:
-        return all(c.components == 3 for c in self.spec.channels)
+    def _samples(self) -> int:
+        """Components of each channel of the array."""
+        spec = self.spec
+        if spec.metadata == "none":
+            # Nothing names the channels: the vendor's rule (FORMAT 14, oddity 19).
+            rgb = spec.n_components == 3 and spec.stored_dtype.itemsize == 1
+        else:
+            rgb = all(c.components == 3 for c in spec.channels)
+        return 3 if rgb else 1
 
     def array(self) -> NDArray[np.generic]:
         """Pixels in the order of `dims`, RGB as R, G, B.
 
         Loops of one kind are merged, the outer one slowest. Frames that the loops
-        promise and the file does not have are zero; frames beyond are left out.
-
-        Raises
-        ------
-        ValueError
-            If mono and RGB channels are mixed: these have no common array.
+        promise and the file does not have are zero; frames beyond are left out. Where
+        RGB and mono channels are mixed, or no metadata tells channels, each component
+        is a channel, in stored order; three 8-bit ones without metadata are RGB.
         """
         spec = self.spec
-        per_channel = {c.components for c in spec.channels}
-        if len(per_channel) > 1:
-            raise ValueError("mono and RGB channels have no common array")
+        samples = self._samples
         frames = self.frames
         axes = [axis for axis, _ in self._nesting]
         lengths = [length for _, length in self._nesting]
@@ -158,8 +160,8 @@ class SyntheticFile:
             *lengths,
             spec.height,
             spec.width,
-            len(spec.channels),
-            per_channel.pop(),
+            spec.n_components // samples,
+            samples,
         )
         image = image.transpose(*order, k + 2, k, k + 1, k + 3)
         merged = [
@@ -167,7 +169,7 @@ class SyntheticFile:
             for axis in dict.fromkeys(axes[i] for i in order)
         ]
         image = image.reshape(*merged, *image.shape[k:])
-        return np.ascontiguousarray(image[..., ::-1] if self._is_rgb else image[..., 0])
+        return np.ascontiguousarray(image[..., ::-1] if samples == 3 else image[..., 0])
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the bytes to `path` and return it."""

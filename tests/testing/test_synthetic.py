@@ -226,12 +226,12 @@ def test_array_follows_coordinates(spec: SyntheticSpec) -> None:
     for i, index in enumerate(np.ndindex(*spec.loop_shape)):
         at = dict(zip(axes, index, strict=True))
         picked = image[tuple(at[d] for d in file.dims if d in at)]
-        for c, channel in enumerate(spec.channels):
-            stored = file.frames[i][..., c * channel.components :]
-            if channel.components == 3:
-                assert np.array_equal(picked[c], stored[..., 2::-1])
+        for c, found in enumerate(picked):
+            if file.dims[-1] == "S":
+                stored = file.frames[i][..., 3 * c : 3 * c + 3]
+                assert np.array_equal(found, stored[..., ::-1])
             else:
-                assert np.array_equal(picked[c], stored[..., 0])
+                assert np.array_equal(found, file.frames[i][..., c])
 
 
 def test_loops_of_one_kind_are_merged() -> None:
@@ -252,6 +252,19 @@ def test_rgb_is_delivered_red_first() -> None:
         SyntheticSpec(width=2, height=2, channels=RGB, dtype="uint8", pixels=pixels)
     )
     assert file.array()[0, 0, 0].tolist() == [30, 20, 10]
+
+
+def test_channels_that_are_not_alike_or_not_named() -> None:
+    mixed = build(SyntheticSpec(channels=(*RGB, *TWO), width=4))
+    assert mixed.sizes == {"C": 5, "Y": 48, "X": 4}
+    assert np.array_equal(mixed.array()[2], mixed.frames[0, :, :, 2])
+    bare = build(SyntheticSpec(metadata="none", channels=RGB, width=4))
+    assert bare.dims == ("C", "Y", "X")
+    bytewise = build(
+        SyntheticSpec(metadata="none", channels=RGB, dtype="uint8", width=4)
+    )
+    assert bytewise.dims == ("C", "Y", "X", "S")
+    assert np.array_equal(bytewise.array()[0], bytewise.frames[0, :, :, ::-1])
 
 
 def test_frames_beyond_and_short_of_the_loops() -> None:
