@@ -32,6 +32,7 @@ __all__ = [
 
 _MAX_NESTED_WRAPPERS = 8
 _NUMBER = re.compile(r"(\d{1,9})\Z")
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
 _TRANSPARENT = ("no_name", "")
 
 
@@ -122,12 +123,14 @@ def text(level: Level, *names: str) -> str:
 
     ``N/A`` is what the vendor's writer puts for an unknown name and counts as empty.
     Descriptions are not worth refusing a file, so a field of another type counts as
-    empty too: ``sZDevice`` is a struct in some files (FORMAT 7.3).
+    empty too: ``sZDevice`` is a struct in some files (FORMAT 7.3). Halves of UTF-16
+    pairs, which garbage in old files contains (oddity 32) and no other format can
+    store, become U+FFFD.
     """
     for name in names:
         value = level.get(name)
         if isinstance(value, str) and value not in ("", "N/A"):
-            return value
+            return _HALF_PAIR.sub("\ufffd", value)
     return ""
 
 

@@ -60,7 +60,7 @@ def from_json(cls: type[_T], source: str) -> _T:
         )
     try:
         found: _T = from_plain(cls, plain)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise CorruptChunk(f"the metadata text is damaged: {error}") from None
     return found
 
@@ -101,8 +101,6 @@ def from_plain(hint: Any, plain: Any) -> Any:
         return _NOT_FINITE[plain]
     if hint is float and type(plain) is int:
         return float(plain)
-    if hint is types.NoneType:
-        hint = type(None)
     if type(plain) is not hint:
         raise ValueError(f"{plain!r} is no {getattr(hint, '__name__', hint)}")
     return plain

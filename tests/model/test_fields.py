@@ -71,6 +71,12 @@ def test_text_takes_the_first_that_says_something() -> None:
     assert text(stored, "a", "b") == ""
 
 
+def test_text_can_always_be_stored() -> None:
+    found = text(level(("a", "x\ud800y\U0001f52c")), "a")
+    assert found == "x\ufffdy\U0001f52c"
+    assert found.encode()
+
+
 def test_any_non_zero_flag_is_true() -> None:
     assert flag(level(("b", 116)), "b")
     assert not flag(level(("b", 0)), "b", default=True)

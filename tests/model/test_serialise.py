@@ -193,8 +193,9 @@ def test_a_text_that_looks_like_a_number_stays_a_text() -> None:
         ('{"schema":1,"optics":{"camera_to_stage":[1.0]}}', "1 values where 4 belong"),
         ('{"schema":1,"optics":{"aspect":"wide"}}', "'wide' is no float"),
         ('{"schema":1,"recorded_columns":[{"id":"a","kind":"b"}]}', "'b' is none of"),
+        ('{"schema":1,"optics":{"aspect":1' + "0" * 400 + "}}", "too large"),
     ],
-    ids=range(19),
+    ids=range(20),
 )
 def test_damaged_texts_are_refused(source: str, reason: str) -> None:
     with pytest.raises(CorruptChunk, match=reason):
