@@ -395,7 +395,8 @@ class SyntheticSpec:
     attributes
         Fields of the attributes chunk that shall lie, such as ``{"uiWidthBytes": 3}``.
     wrap_loops
-        Wrap each inner experiment node in a level ``SLxExperiment``.
+        Wrap each inner experiment node in a level ``SLxExperiment`` (FORMAT 7.1; the
+        vendor's SDK and nd2 do not look inside).
     repeat_branches
         Write each inner experiment node twice below its parent; the repeated branch
         adds no frames (FORMAT 7.5).

@@ -70,6 +70,7 @@ def decode(data: bytes | bytearray | memoryview) -> Level:
     -------
     Level
         Kinds are `LvType` values; type 7 is an unsigned number, type 10 a `Level`.
+        Strings keep unpaired surrogates, so that nothing is lost.
 
     Raises
     ------

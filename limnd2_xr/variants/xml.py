@@ -54,7 +54,8 @@ _ESCAPED = {ord(c): f"&#x{ord(c):04X};" for c in '&<"\t\n\r'}
 def decode(data: bytes | bytearray | memoryview) -> Level:
     """Tree of one variant XML document: children of the root element ``<variant>``.
 
-    Values are typed by ``runtype``: `bool`, `int` (the four ``lx_`` integers), `float`
+    Values are typed by ``runtype``: `bool`, `int` (the four ``lx_`` integers, whose
+    range is not checked), `float`
     (``double`` and ``float``; NaN where the text is no number), `str`, `bytes`
     (base64), None (``unknown`` without a value). An element with children is a
     `Level`, whatever its type; a type that is not known is a `Level` without a
