@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from limnd2_xr.testing.specs import (
+from limnd2_xr.testing.loop_specs import (
     CustomLoop,
     NETimeLoop,
     Period,
@@ -17,7 +17,8 @@ from limnd2_xr.testing.trees import listed, named, tree
 from limnd2_xr.variants.tree import Level, LvType
 
 if TYPE_CHECKING:
-    from limnd2_xr.testing.specs import ChannelSpec, Loop, SyntheticSpec
+    from limnd2_xr.testing.loop_specs import Loop
+    from limnd2_xr.testing.specs import ChannelSpec, SyntheticSpec
     from limnd2_xr.testing.trees import Field
 
 __all__ = ["experiment"]

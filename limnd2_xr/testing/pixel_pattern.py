@@ -38,7 +38,8 @@ def frames(spec: SyntheticSpec, indices: NDArray[np.int64]) -> NDArray[np.generi
 
     Examples
     --------
-    >>> from limnd2_xr.testing.specs import SyntheticSpec, TimeLoop
+    >>> from limnd2_xr.testing.loop_specs import TimeLoop
+    >>> from limnd2_xr.testing.specs import SyntheticSpec
     >>> spec = SyntheticSpec(loops=(TimeLoop(2),), width=5, height=4)
     >>> frames(spec, np.arange(2)).shape
     (2, 4, 5, 1)

@@ -17,19 +17,17 @@ from typing import TYPE_CHECKING, Literal
 
 from hypothesis import strategies as st
 
-from limnd2_xr.testing.specs import (
-    ChannelSpec,
+from limnd2_xr.testing.loop_specs import (
     CustomLoop,
-    MapStyle,
     NETimeLoop,
     Period,
     Point,
     PositionLoop,
     SpectralLoop,
-    SyntheticSpec,
     TimeLoop,
     ZLoop,
 )
+from limnd2_xr.testing.specs import ChannelSpec, MapStyle, SyntheticSpec
 from limnd2_xr.variants.tree import Level, LvType
 
 if TYPE_CHECKING:
@@ -37,7 +35,7 @@ if TYPE_CHECKING:
 
     from hypothesis.strategies import DrawFn, SearchStrategy
 
-    from limnd2_xr.testing.specs import Loop
+    from limnd2_xr.testing.loop_specs import Loop
 
 __all__ = [
     "RELIABLE_MAPS",

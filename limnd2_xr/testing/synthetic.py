@@ -26,27 +26,24 @@ import numpy as np
 
 from limnd2_xr.testing import pixel_pattern
 from limnd2_xr.testing.chunk_writer import FRAME_PREFIX, ChunkWriter
+from limnd2_xr.testing.loop_specs import (
+    CustomLoop,
+    Loop,
+    NETimeLoop,
+    Period,
+    Point,
+    PositionLoop,
+    SpectralLoop,
+    TimeLoop,
+    ZLoop,
+)
 from limnd2_xr.testing.metadata_trees import (
     attributes_chunk,
     frame_times,
     leading_chunks,
     trailing_chunks,
 )
-from limnd2_xr.testing.specs import (
-    ChannelSpec,
-    Column,
-    CustomLoop,
-    Loop,
-    MapStyle,
-    NETimeLoop,
-    Period,
-    Point,
-    PositionLoop,
-    SpectralLoop,
-    SyntheticSpec,
-    TimeLoop,
-    ZLoop,
-)
+from limnd2_xr.testing.specs import ChannelSpec, Column, MapStyle, SyntheticSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,19 +16,26 @@ where the format leaves a choice:
 from __future__ import annotations
 
 import struct
-import zlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from isal import isal_zlib
 from isal.igzip_lib import IsalError
 
 from limnd2_xr.errors import CorruptChunk
-from limnd2_xr.variants.offset_table import table_order
-from limnd2_xr.variants.tree import Level, LvType
+from limnd2_xr.variants.lite_encode import encode
+from limnd2_xr.variants.lite_layout import (
+    COMPRESSED_MAGIC,
+    F64,
+    I32,
+    I64,
+    LEVEL_SIZES,
+    MAX_DEPTH,
+    U32,
+    U64,
+)
+from limnd2_xr.variants.tree import Level
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from limnd2_xr.variants.tree import Kind, Value
 
 __all__ = [
@@ -40,19 +47,7 @@ __all__ = [
     "looks_like_lite",
 ]
 
-COMPRESSED_MAGIC = b"LV0Z"
-MAX_DEPTH = 128
-"""Levels within levels that are followed; real documents nest about 15 deep."""
-
-MAX_NAME_UNITS = 254
 _MAX_DEFLATE_RATIO = 1032  # no deflate stream grows more than that
-
-_I32 = struct.Struct("<i")
-_U32 = struct.Struct("<I")
-_I64 = struct.Struct("<q")
-_U64 = struct.Struct("<Q")
-_F64 = struct.Struct("<d")
-_LEVEL = struct.Struct("<IQ")
 
 
 def decode(data: bytes | bytearray | memoryview) -> Level:
@@ -97,7 +92,7 @@ def decode(data: bytes | bytearray | memoryview) -> Level:
 def _inflate(data: bytes) -> bytes:
     if len(data) < 12:
         raise CorruptChunk("a compressed document without its size", offset=len(data))
-    (size,) = _U64.unpack_from(data, 4)
+    (size,) = U64.unpack_from(data, 4)
     packed = memoryview(data)[12:]
     if size > len(packed) * _MAX_DEFLATE_RATIO:
         raise CorruptChunk(
@@ -124,7 +119,7 @@ def _decode_plain(data: bytes) -> Level:
     names, kinds, values = root.names, root.kinds, root.values
     stack: list[tuple[list[str], list[Kind], list[Value], int, int, int]] = []
     known: dict[bytes, str] = {}  # names repeat hundreds of times
-    u32, i32, f64, u64 = (s.unpack_from for s in (_U32, _I32, _F64, _U64))
+    u32, i32, f64, u64 = (s.unpack_from for s in (U32, I32, F64, U64))
     find = data.find
     offset = start = 0
     end = len(data)  # where the children of the open level must stop
@@ -169,7 +164,7 @@ def _decode_plain(data: bytes) -> Level:
                     value = u32(data, at)[0]
                     at += 4
                 elif kind in {11, 10}:
-                    n, length = _LEVEL.unpack_from(data, at)
+                    n, length = LEVEL_SIZES.unpack_from(data, at)
                     at += 12
                     if kind == 10:  # its end is absolute (FORMAT 4.2.1)
                         length -= offset
@@ -205,7 +200,7 @@ def _decode_plain(data: bytes) -> Level:
                     value = u64(data, at)[0]
                     at += 8
                 elif kind == 4:
-                    value = _I64.unpack_from(data, at)[0]
+                    value = I64.unpack_from(data, at)[0]
                     at += 8
                 else:
                     raise CorruptChunk(f"unknown record type {kind}", offset=offset)
@@ -275,175 +270,3 @@ def decode_nested(data: bytes | bytearray | memoryview) -> Level | None:
         return decode(data)
     except CorruptChunk:
         return None
-
-
-def encode(level: Level, *, compressed: bool = False) -> bytes:
-    """Bytes of an LV document whose top-level records are the children of `level`.
-
-    Parameters
-    ----------
-    level
-        Tree with `LvType` kinds. Values must have the Python type that `decode` gives
-        for their kind: no number is converted, cut or rounded on the way.
-    compressed
-        Wrap the document as ``LV0Z`` (FORMAT 4.2.3).
-
-    Raises
-    ------
-    TypeError
-        If a kind is no stored type of LV or a value does not have its kind's type.
-    ValueError
-        If a number is out of range, a string contains NUL, a name is longer than 254
-        UTF-16 units, or levels nest deeper than `MAX_DEPTH`. The message names the
-        path to the record.
-
-    Examples
-    --------
-    >>> tree = Level()
-    >>> tree.add("uiWidth", LvType.UINT32, 512)
-    >>> encode(tree).hex(" ")
-    '03 08 75 00 69 00 57 00 69 00 64 00 74 00 68 00 00 00 00 02 00 00'
-    >>> decode(encode(tree, compressed=True)) == tree
-    True
-    """
-    plain = _encode_plain(level)
-    if not compressed:
-        return plain
-    # The stock zlib at its default level gives the bytes that NIS-Elements writes.
-    return COMPRESSED_MAGIC + _U64.pack(len(plain)) + zlib.compress(plain)
-
-
-def _encode_plain(root: Level) -> bytes:
-    out = bytearray()
-    stack: list[_Open] = []
-    here = _Open(root, "", 0, 0)
-    while True:
-        for name, kind, value in here.rest:
-            here.offsets.append(len(out))
-            if kind in {LvType.LEVEL, LvType.OLD_LEVEL}:
-                if not isinstance(value, Level):
-                    raise TypeError(f"{_path(stack, here, name)} is not a Level")
-                if len(stack) >= MAX_DEPTH:
-                    raise ValueError(
-                        f"{_path(stack, here, name)} nests deeper than {MAX_DEPTH}"
-                    )
-                stack.append(here)
-                start = len(out)
-                out += _head(kind, name, stack, here)
-                here = _Open(value, name, start, len(out), kind)
-                out += bytes(12)  # count and length, known at the end
-                break
-            pack = _PACK.get(kind)
-            if pack is None:
-                raise TypeError(
-                    f"{_path(stack, here, name)} has kind {kind!r}: no stored type of LV"
-                )
-            try:
-                packed = pack(value)
-            except (struct.error, OverflowError, ValueError) as error:
-                raise ValueError(f"{_path(stack, here, name)}: {error}") from None
-            except TypeError as error:
-                raise TypeError(f"{_path(stack, here, name)}: {error}") from None
-            out += _head(kind, name, stack, here)
-            out += packed
-        else:
-            if not stack:
-                return bytes(out)
-            here.close(out)
-            here = stack.pop()
-
-
-class _Open:
-    """A level that is being written: what is left of it and where its parts began."""
-
-    __slots__ = ("head_end", "kind", "level", "name", "offsets", "rest", "start")
-
-    def __init__(
-        self,
-        level: Level,
-        name: str,
-        start: int,
-        head_end: int,
-        kind: Kind = LvType.LEVEL,
-    ) -> None:
-        self.level = level
-        self.name = name
-        self.start = start
-        self.head_end = head_end
-        self.kind = kind
-        self.offsets: list[int] = []
-        self.rest: Iterator[tuple[str, Kind, Value]] = iter(
-            zip(level.names, level.kinds, level.values, strict=True)
-        )
-
-    def close(self, out: bytearray) -> None:
-        """Fill in count and length and append the offset table (FORMAT 4.2.2)."""
-        # A type 10 level counts from the document's start (FORMAT 4.2.1).
-        base = 0 if self.kind == LvType.OLD_LEVEL else self.start
-        _LEVEL.pack_into(out, self.head_end, len(self.offsets), len(out) - base)
-        table = [self.offsets[i] - base for i in table_order(self.level.names)]
-        out += struct.pack(f"<{len(table)}Q", *table)
-
-
-def _path(stack: list[_Open], here: _Open, name: str) -> str:
-    return "/".join([*(o.name for o in stack[1:]), here.name, name]).lstrip("/") or name
-
-
-def _head(kind: Kind, name: str, stack: list[_Open], here: _Open) -> bytes:
-    if not name:
-        return bytes((int(kind), 0))
-    raw = (name + "\0").encode("utf-16-le", "surrogatepass")
-    if len(raw) > 2 * (MAX_NAME_UNITS + 1):
-        raise ValueError(
-            f"{_path(stack, here, name)}: the name has {len(raw) // 2 - 1} UTF-16 units,"
-            f" at most {MAX_NAME_UNITS} fit"
-        )
-    return bytes((int(kind), len(raw) // 2)) + raw
-
-
-def _pack_bool(value: Value) -> bytes:
-    if not isinstance(value, bool):
-        raise TypeError(f"{value!r} is not a bool")
-    return b"\1" if value else b"\0"
-
-
-def _pack_int(layout: struct.Struct) -> Callable[[Value], bytes]:
-    def pack(value: Value) -> bytes:
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError(f"{value!r} is not an int")
-        return layout.pack(value)
-
-    return pack
-
-
-def _pack_double(value: Value) -> bytes:
-    if not isinstance(value, float):
-        raise TypeError(f"{value!r} is not a float")
-    return _F64.pack(value)
-
-
-def _pack_string(value: Value) -> bytes:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is not a str")
-    if "\0" in value:
-        raise ValueError("a stored string cannot contain NUL")
-    return (value + "\0").encode("utf-16-le", "surrogatepass")
-
-
-def _pack_bytes(value: Value) -> bytes:
-    if not isinstance(value, bytes):
-        raise TypeError(f"{value!r} is not bytes")
-    return _U64.pack(len(value)) + value
-
-
-_PACK: dict[Any, Callable[[Value], bytes]] = {
-    LvType.BOOL: _pack_bool,
-    LvType.INT32: _pack_int(_I32),
-    LvType.UINT32: _pack_int(_U32),
-    LvType.INT64: _pack_int(_I64),
-    LvType.UINT64: _pack_int(_U64),
-    LvType.POINTER: _pack_int(_U64),
-    LvType.DOUBLE: _pack_double,
-    LvType.STRING: _pack_string,
-    LvType.BYTES: _pack_bytes,
-}

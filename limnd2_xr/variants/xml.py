@@ -20,7 +20,7 @@ from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser, ParseError
 
 from limnd2_xr.errors import CorruptChunk
-from limnd2_xr.variants.lite import MAX_DEPTH
+from limnd2_xr.variants.lite_layout import MAX_DEPTH
 from limnd2_xr.variants.tree import Level
 
 if TYPE_CHECKING:
@@ -55,11 +55,10 @@ def decode(data: bytes | bytearray | memoryview) -> Level:
     """Tree of one variant XML document: children of the root element ``<variant>``.
 
     Values are typed by ``runtype``: `bool`, `int` (the four ``lx_`` integers, whose
-    range is not checked), `float`
-    (``double`` and ``float``; NaN where the text is no number), `str`, `bytes`
-    (base64), None (``unknown`` without a value). An element with children is a
-    `Level`, whatever its type; a type that is not known is a `Level` without a
-    ``value`` and a `str` with one.
+    range is not checked), `float` (``double`` and ``float``; NaN where the text is no
+    number), `str`, `bytes` (base64), None (``unknown`` without a value). An element
+    with children is a `Level`, whatever its type; a type that is not known is a `Level`
+    without a ``value`` and a `str` with one.
 
     The text may be UTF-8 or UTF-16 with or without a byte order mark, or a one-byte
     encoding that the declaration names. Bytes that are no valid UTF-8 are read as

@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING
 from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
-from limnd2_xr.testing.specs import CustomLoop, NETimeLoop, PositionLoop, SpectralLoop
+from limnd2_xr.testing.loop_specs import (
+    CustomLoop,
+    NETimeLoop,
+    PositionLoop,
+    SpectralLoop,
+)
 from limnd2_xr.testing.strategies import (
     RELIABLE_MAPS,
     REPAIRABLE_MAPS,
