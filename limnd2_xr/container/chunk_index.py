@@ -107,12 +107,12 @@ def read_index(source: ByteSource) -> LoadedIndex:
     try:
         index, rebuilt = _read_map(prefetch)
     except CorruptChunk as error:
-        index, rebuilt = scan_chunks(source), error.reason
+        index, rebuilt = scan_chunks(source), f"{error.reason}; the file was scanned"
     else:
         inside = index.within(size)
         if len(inside) < len(index):
             count = len(index) - len(inside)
-            rebuilt = f"the chunk map lists {count} chunks outside the file"
+            rebuilt = f"{count} chunks are listed outside the file; it was scanned"
             index = rebuild_index(source, inside)
     return LoadedIndex(version, index, rebuilt, prefetch)
 
@@ -156,6 +156,8 @@ def _read_map_at(prefetch: RegionCache, offset: int) -> ChunkIndex:
         raise CorruptChunk(
             f"the footer points at chunk {header.name}, not at the map", offset=offset
         )
+    if not _begins_cleanly(first, header):
+        raise CorruptChunk("the header of the chunk map is damaged", offset=offset)
 
     def pieces() -> Iterator[bytes]:
         start, end = header.data_offset, header.end
@@ -171,6 +173,17 @@ def _read_map_at(prefetch: RegionCache, offset: int) -> ChunkIndex:
             start = stop
 
     return ChunkIndex.from_map_pieces(pieces(), base=header.data_offset)
+
+
+def _begins_cleanly(data: bytes, header: ChunkHeader) -> bool:
+    """Say whether only zeros lie between a map's name and its payload (FORMAT 1.3).
+
+    Otherwise the header is damaged, and the first records would be taken for padding.
+    """
+    padding = slice(
+        HEADER_NBYTES + len(header.name), HEADER_NBYTES + header.name_nbytes
+    )
+    return not any(data[padding])
 
 
 def _find_map(prefetch: RegionCache) -> tuple[ChunkHeader, bytes] | None:
@@ -190,5 +203,7 @@ def _find_map(prefetch: RegionCache) -> tuple[ChunkHeader, bytes] | None:
     try:
         header = parse_header(tail[at:], tail_start + at, _ANY_SIZE)
     except CorruptChunk:
+        return None
+    if not _begins_cleanly(tail[at:], header):
         return None
     return header, tail[header.data_offset - tail_start : header.end - tail_start]

@@ -82,11 +82,13 @@ def open_index(source: ByteSource) -> SoundIndex:
     wrong = check_entries(loaded.prefetch, _sample(loaded))
     if wrong and reason is None:
         index = rebuild_index(source, index)
-        reason = f"chunk {wrong[0]} is not where the chunk map says"
+        reason = (
+            f"chunk {wrong[0]} is not where the chunk map says; the file was scanned"
+        )
     if reason is not None:
         family = index.family(FRAME_FAMILY)
         warnings.warn(
-            f"{source.name}: {reason}; the chunk map was rebuilt by scanning the file, "
+            f"{source.name}: the chunk map is damaged or missing: {reason}; "
             f"{len(family) if family else 0} frames were found",
             Nd2Warning,
             stacklevel=6,
@@ -107,30 +109,42 @@ def _sample(loaded: LoadedIndex) -> dict[str, Entry]:
         for entry in entries.values()
         if entry.nbytes is None or entry.nbytes <= PREFETCHED_NBYTES
     )
+    samples = _sample_frames(index)
+    loaded.prefetch.fetch(
+        (entry.offset, entry.offset + FRAME_HEAD_NBYTES) for entry in samples.values()
+    )
+    return entries | samples
+
+
+def _sample_frames(index: ChunkIndex) -> dict[str, Entry]:
+    """First, middle and last frame."""
     family = index.family(FRAME_FAMILY)
-    if family is not None:
-        for at in {0, len(family) // 2, len(family) - 1}:
-            number = int(family.numbers[at])
-            if entry := family.find(number):
-                entries[frame_name(number)] = entry
-    return entries
+    if family is None or not len(family):
+        return {}
+    numbers = {int(family.numbers[at]) for at in (0, len(family) // 2, -1)}
+    return {
+        frame_name(number): entry
+        for number in sorted(numbers)
+        if (entry := family.find(number))
+    }
 
 
 def _header_nbytes(index: ChunkIndex, prefetch: RegionCache) -> int:
-    """Bytes before the pixels of a frame, as its header says; 4096 in all files seen."""
-    family = index.family(FRAME_FAMILY)
-    if family is None or not len(family):
-        return ALIGNMENT
-    entry = family.find(int(family.numbers[-1]))
-    if entry is None:
-        return ALIGNMENT
+    """Bytes before the pixels of a frame as most of the sample have it.
+
+    That is 4096 in all files seen (FORMAT 1.3). A single frame proves nothing else: its
+    header may be damaged, which is found out when it is read.
+    """
+    found: list[int] = []
     size = prefetch.source.size
-    try:
+    for entry in _sample_frames(index).values():
         head = prefetch.read(entry.offset, min(FRAME_HEAD_NBYTES, size - entry.offset))
-        header = parse_header(head, entry.offset, size)
-    except CorruptChunk:
-        return ALIGNMENT  # the frame itself will tell when it is read
-    return header.data_offset + TIME_NBYTES - entry.offset
+        try:
+            header = parse_header(head, entry.offset, size)
+        except CorruptChunk:
+            continue
+        found.append(header.data_offset + TIME_NBYTES - entry.offset)
+    return next((nbytes for nbytes in found if found.count(nbytes) > 1), ALIGNMENT)
 
 
 def read_metadata(opened: SoundIndex) -> tuple[Nd2Document, FrameRecords]:

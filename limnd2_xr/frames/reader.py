@@ -105,16 +105,24 @@ class FrameReader:
         Open for as long as the reader is used.
     table
         Where the frames are.
+    times_ms
+        Time of each frame as recorded apart from the frames, where the file has that.
     fill_value
         Delivered for frames that the file lacks.
     """
 
     def __init__(
-        self, source: ByteSource, table: FrameTable, *, fill_value: int = 0
+        self,
+        source: ByteSource,
+        table: FrameTable,
+        *,
+        times_ms: NDArray[np.float64] | None = None,
+        fill_value: int = 0,
     ) -> None:
         self.source = source
         self.table = table
         self.fill_value = fill_value
+        self._times_ms = times_ms
         # What headers taught so far. Threads may write the same values twice, which is
         # harmless: the offset is stored before the flag that lets others rely on it.
         self._pixel_offsets = table.chunk_offsets + table.header_nbytes
@@ -313,8 +321,38 @@ class FrameReader:
             raise self._corrupt(
                 row, f"the map places this frame here, but the chunk is {header.name}"
             )
-        self._pixel_offsets[row] = header.data_offset + TIME_NBYTES
+        pixels = header.data_offset + TIME_NBYTES
+        usual = offset + self.table.header_nbytes
+        if pixels != usual and not (
+            self._may_begin(row, pixels) and not self._may_begin(row, usual)
+        ):
+            raise self._corrupt(
+                row,
+                f"the chunk claims a name of {header.name_nbytes} bytes, unlike those of "
+                "other frames, and its pixels do not seem to begin behind that",
+            )
+        self._pixel_offsets[row] = pixels
         self._nbytes[row] = header.data_nbytes - TIME_NBYTES
+
+    def _may_begin(self, row: int, pixels: int) -> bool:
+        """Say whether the pixels of a frame can begin there, by what lies before them.
+
+        That is the name, zeros, and the time of the frame, which is stored twice, bit
+        for bit (FORMAT 1.3, 1.4). Where the second place is missing, any time that a
+        clock can show will do.
+        """
+        offset = int(self.table.chunk_offsets[row])
+        named = offset + _HEAD.size + len(self.table.chunk_name(row))
+        if not named + TIME_NBYTES <= pixels <= self.source.size:
+            return False
+        before = self.source.read_at(named, pixels - named)
+        (time,) = struct.unpack_from("<d", before, len(before) - TIME_NBYTES)
+        if any(before[:-TIME_NBYTES]):
+            return False
+        number = int(self.table.numbers[row])
+        if self._times_ms is not None and number < len(self._times_ms):
+            return bool(time == self._times_ms[number])
+        return time in {-1.0, 0.0} or 1e-6 < time < 1e12
 
     def _corrupt(self, row: int, reason: str) -> CorruptChunk:
         return CorruptChunk(

@@ -106,7 +106,7 @@ class FrameStore:
     def __init__(self, state: StoreState, source: ByteSource) -> None:
         self.state = state
         self._source = source
-        self._reader = FrameReader(source, state.table)
+        self._reader = FrameReader(source, state.table, times_ms=state.records.times_ms)
 
     @classmethod
     def open(

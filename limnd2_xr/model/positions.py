@@ -37,7 +37,8 @@ class StagePositions:
     y: npt.NDArray[np.float64]
     """Stage Y, NaN where unknown."""
     z: npt.NDArray[np.float64]
-    """Stage Z, all drives together; NaN where unknown."""
+    """Stage Z: all drives together if recorded so, else the drive that was; NaN where
+    unknown."""
 
 
 @np.errstate(all="ignore")
@@ -68,7 +69,7 @@ def stage_positions(
     return StagePositions(
         x=_recorded_or(records.x, x, axes),
         y=_recorded_or(records.y, y, axes),
-        z=_recorded_or(_recorded_z(document, axes, records), z, axes),
+        z=_recorded_or(_recorded_z(document, records), z, axes),
     )
 
 
@@ -181,29 +182,25 @@ def _computed_z(
 
 
 def _recorded_z(
-    document: Nd2Document, axes: Axes, records: FrameRecords
+    document: Nd2Document, records: FrameRecords
 ) -> npt.NDArray[np.float64] | None:
-    """Composite Z: as recorded, else from the drives if they make sense.
+    """Z as recorded: the composite of all drives, else of the drives that there are.
 
-    Some files record the drives only. One of them, or their sum or difference, is the
-    stage Z only if it gives the stored position of frame 0 and moves from slice to
-    slice: the piezo that made the stack may not have been recorded at all.
+    Some files record the drives only. Drive and piezo are added or subtracted if that
+    gives the stored position of frame 0. Else the main drive is delivered as recorded,
+    also where an unrecorded piezo made the stack and the drive stood still: what the
+    file says of a frame comes before what its loops let one expect.
     """
     if records.z is not None and np.any(records.z):
         return records.z
     frame0, z1, z2 = document.picture.z_um, records.z1, records.z2
-    if not frame0 or z1 is None or not len(z1):
+    if z1 is None or not np.any(z1):
         return None
-    drives = [z1]
-    if z2 is not None and len(z2) == len(z1):
-        drives += [z1 - z2, z1 + z2]
-    relative = _relative_z(document, axes)
-    half_step = abs(relative[1] - relative[0]) / 2 if len(relative) > 1 else 0.0
-    for z in drives:
-        moved = abs(_mean_step(axes, by_frame(z, axes)))
-        if abs(z[0] - frame0) < _SAME_UM and moved >= half_step:
-            return z
-    return None
+    if z2 is not None and len(z2) == len(z1) and frame0 is not None:
+        for z in (z1 - z2, z1 + z2):
+            if abs(z[0] - frame0) < _SAME_UM:
+                return z
+    return z1
 
 
 def _recorded_or(

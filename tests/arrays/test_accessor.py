@@ -24,8 +24,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SPEC = SyntheticSpec(
-    loops=(TimeLoop(3), PositionLoop((Point(1, 2, name="a"), Point(3, 4, name="b"))), ZLoop(2)),
-    channels=(ChannelSpec("DAPI", emission_nm=450.0), ChannelSpec("GFP", emission_nm=510.0)),
+    loops=(
+        TimeLoop(3),
+        PositionLoop((Point(1, 2, name="a"), Point(3, 4, name="b"))),
+        ZLoop(2),
+    ),
+    channels=(
+        ChannelSpec("DAPI", emission_nm=450.0),
+        ChannelSpec("GFP", emission_nm=510.0),
+    ),
     times_ms=np.arange(12) * 100.0,
     julian_day=2460742.25,
     position_um=(0.0, 0.0, 50.0),
@@ -87,7 +94,11 @@ def test_wrong_indices_are_an_error(
 
 
 def test_unknown_values_are_none() -> None:
-    file = build(SyntheticSpec(metadata="none", omit_chunks=frozenset({"CustomData|AcqTimesCache!"})))
+    file = build(
+        SyntheticSpec(
+            metadata="none", omit_chunks=frozenset({"CustomData|AcqTimesCache!"})
+        )
+    )
     with xr.open_dataset(file.data, engine="nd2") as ds:
         frame = ds.nd2.frame_metadata()
     assert frame.labels == {}
@@ -106,13 +117,17 @@ def test_source_is_the_path_until_arithmetic(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore::limnd2_xr.errors.Nd2Warning")
 def test_missing_frames_are_labelled_and_follow_selections(tmp_path: Path) -> None:
-    spec = SyntheticSpec(loops=(TimeLoop(3), ZLoop(2, step_um=2.0)), missing=frozenset({1, 4}))
+    spec = SyntheticSpec(
+        loops=(TimeLoop(3), ZLoop(2, step_um=2.0)), missing=frozenset({1, 4})
+    )
     with xr.open_dataset(build(spec).data, engine="nd2") as ds:
         low, high = ds["Z"].values.tolist()
         assert ds.nd2.missing_frames == [{"T": 0.0, "Z": high}, {"T": 2.0, "Z": low}]
         for labels in ds.nd2.missing_frames:
             assert not ds["image"].sel(labels).any()
-        assert ds["image"].isel(T=slice(1, None)).nd2.missing_frames == [{"T": 2.0, "Z": low}]
+        assert ds["image"].isel(T=slice(1, None)).nd2.missing_frames == [
+            {"T": 2.0, "Z": low}
+        ]
         assert ds.isel(T=2).nd2.missing_frames == [{"Z": low}]
         assert ds.isel(T=2, Z=0).nd2.missing_frames == [{}]
         assert ds.isel(T=1).nd2.missing_frames == []

@@ -34,7 +34,9 @@ SPEC = SyntheticSpec(
     loops=(
         ZLoop(4, step_um=0.5),
         TimeLoop(3, period_ms=2000.0),
-        PositionLoop((Point(10.0, 20.0, 5.0, name="A"), Point(30.0, 40.0, 6.0, name="A"))),
+        PositionLoop(
+            (Point(10.0, 20.0, 5.0, name="A"), Point(30.0, 40.0, 6.0, name="A"))
+        ),
     ),
     width=20,
     height=10,
@@ -119,7 +121,9 @@ def test_labels(ds: xr.Dataset) -> None:
     assert set(ds.indexes) == {"T", "P", "Z", "C", "Y", "X"}
 
 
-def test_values_of_each_frame_go_to_its_place_whatever_the_loop_order(ds: xr.Dataset) -> None:
+def test_values_of_each_frame_go_to_its_place_whatever_the_loop_order(
+    ds: xr.Dataset,
+) -> None:
     number = np.arange(N).reshape(4, 3, 2).transpose(1, 2, 0)
     np.testing.assert_allclose(ds["time"], (number * 100.0 + 7.0) / 1000.0)
     np.testing.assert_array_equal(ds["stage_x"], number + 100.0)
@@ -149,14 +153,18 @@ def test_selection_by_label(ds: xr.Dataset) -> None:
 
 
 def test_uncalibrated_file_has_pixel_numbers_without_units() -> None:
-    with xr.open_dataset(build(SyntheticSpec(calibration_um=None)).data, engine="nd2") as ds:
+    with xr.open_dataset(
+        build(SyntheticSpec(calibration_um=None)).data, engine="nd2"
+    ) as ds:
         np.testing.assert_array_equal(ds["X"], np.arange(64.0))
         assert "units" not in ds["X"].attrs
         assert "pixel_size_um" not in ds.attrs
 
 
 def test_a_single_frame_has_scalar_values_of_the_frame() -> None:
-    with xr.open_dataset(build(SyntheticSpec(times_ms=[250.0])).data, engine="nd2") as ds:
+    with xr.open_dataset(
+        build(SyntheticSpec(times_ms=[250.0])).data, engine="nd2"
+    ) as ds:
         assert ds["image"].dims == ("C", "Y", "X")
         assert ds["time"].item() == 0.25
         assert ds["stage_x"].item() == 1000.0
@@ -170,13 +178,13 @@ def test_unnamed_positions_are_numbered() -> None:
 
 
 def test_rgb_has_a_dimension_of_red_green_blue() -> None:
-    file = build(SyntheticSpec(channels=(ChannelSpec("HE", components=3),), dtype="uint8"))
+    file = build(
+        SyntheticSpec(channels=(ChannelSpec("HE", components=3),), dtype="uint8")
+    )
     with xr.open_dataset(file.data, engine="nd2") as ds:
         assert ds["image"].dims == ("C", "Y", "X", "S")
         np.testing.assert_array_equal(ds["S"], ["R", "G", "B"])
-        np.testing.assert_array_equal(
-            ds["image"].sel(S="R")[0], file.frames[0, ..., 2]
-        )
+        np.testing.assert_array_equal(ds["image"].sel(S="R")[0], file.frames[0, ..., 2])
 
 
 def test_custom_loop_is_a_dimension() -> None:
@@ -206,7 +214,9 @@ def test_dropped_variables_are_not_there(names: Any) -> None:
 
 def test_missing_frames_warn_once_and_are_marked() -> None:
     data = build(SyntheticSpec(loops=(TimeLoop(5),), missing=frozenset({1, 3}))).data
-    with pytest.warns(limnd2_xr.Nd2Warning, match=r"2 of 5 frames .* \(1, 3\)") as record:
+    with pytest.warns(
+        limnd2_xr.Nd2Warning, match=r"2 of 5 frames .* \(1, 3\)"
+    ) as record:
         ds = xr.open_dataset(data, engine="nd2")
     assert len(record) == 1
     with ds:
@@ -217,7 +227,9 @@ def test_missing_frames_warn_once_and_are_marked() -> None:
 
 def test_missing_frames_can_be_an_error() -> None:
     data = build(SyntheticSpec(loops=(TimeLoop(5),), missing=frozenset({1}))).data
-    with pytest.raises(limnd2_xr.CorruptChunk, match="1 of 5 frames are not in the file"):
+    with pytest.raises(
+        limnd2_xr.CorruptChunk, match="1 of 5 frames are not in the file"
+    ):
         xr.open_dataset(data, engine="nd2", missing="raise")
 
 
@@ -234,7 +246,9 @@ def test_times_stored_with_the_frames_only_are_read_on_demand() -> None:
         np.testing.assert_allclose(ds["time"], expected)
         np.testing.assert_allclose(ds["time"].isel(T=2), expected[2])
         late = ds["acquired"].values - ds["acquired"].values[0, 0]
-        np.testing.assert_allclose(late / np.timedelta64(1, "ms"), np.arange(8).reshape(4, 2) * 10)
+        np.testing.assert_allclose(
+            late / np.timedelta64(1, "ms"), np.arange(8).reshape(4, 2) * 10
+        )
 
 
 @pytest.mark.parametrize(
@@ -250,7 +264,9 @@ def test_times_stored_with_the_frames_only_are_read_on_demand() -> None:
 def test_preferred_blocks_hold_whole_neighbouring_frames(
     loops: tuple[Any, ...], size: int, expected: dict[str, int]
 ) -> None:
-    with FrameStore.open(build(SyntheticSpec(width=16, height=16, loops=loops)).data) as store:
+    with FrameStore.open(
+        build(SyntheticSpec(width=16, height=16, loops=loops)).data
+    ) as store:
         state = store.state
     layout = replace(state.table.layout, height=size, width=size, row_nbytes=2 * size)
     state = replace(state, table=replace(state.table, layout=layout))

@@ -18,7 +18,13 @@ import pytest
 import xarray as xr
 
 import limnd2_xr
-from limnd2_xr.testing.synthetic import ChannelSpec, SyntheticSpec, TimeLoop, ZLoop, build
+from limnd2_xr.testing.synthetic import (
+    ChannelSpec,
+    SyntheticSpec,
+    TimeLoop,
+    ZLoop,
+    build,
+)
 from limnd2_xr.xarray_plugin import Nd2BackendEntrypoint
 
 if TYPE_CHECKING:
@@ -73,7 +79,15 @@ def as_memory_url(path: Path) -> Any:
 
 @pytest.mark.parametrize(
     "given",
-    [as_path, as_text, as_file_url, as_bytes, as_memoryview, as_bytes_io, as_memory_url],
+    [
+        as_path,
+        as_text,
+        as_file_url,
+        as_bytes,
+        as_memoryview,
+        as_bytes_io,
+        as_memory_url,
+    ],
 )
 @pytest.mark.parametrize("engine", ["nd2", None])
 def test_every_kind_of_source_gives_the_same(
@@ -155,7 +169,7 @@ def test_closing_closes_and_reading_opens_again(path: Path) -> None:
     assert not is_open()
     np.testing.assert_array_equal(ds["image"][1], TRUTH[1])
     # xarray closes an object once; what was opened since goes with the object.
-    with pytest.warns(RuntimeWarning, match="deallocating"):
+    with pytest.warns(RuntimeWarning, match="deallocating"):  # noqa: PT031
         del ds
         gc.collect()
     assert not is_open()
@@ -164,7 +178,7 @@ def test_closing_closes_and_reading_opens_again(path: Path) -> None:
 def test_no_file_stays_open_behind_a_forgotten_dataset(path: Path) -> None:
     ds = xr.open_dataset(path)
     ds["image"][0, 0].load()
-    with pytest.warns(RuntimeWarning, match="deallocating"):
+    with pytest.warns(RuntimeWarning, match="deallocating"):  # noqa: PT031
         del ds
         gc.collect()
 
@@ -172,7 +186,9 @@ def test_no_file_stays_open_behind_a_forgotten_dataset(path: Path) -> None:
 def test_a_changed_file_is_noticed(path: Path) -> None:
     with xr.open_dataset(path, cache=False) as ds:
         ds["image"][0].load()
-    other = build(SyntheticSpec(loops=(TimeLoop(4), ZLoop(3)), width=101, height=61)).data
+    other = build(
+        SyntheticSpec(loops=(TimeLoop(4), ZLoop(3)), width=101, height=61)
+    ).data
     path.write_bytes(other)
     with pytest.raises(limnd2_xr.StaleFile, match="changed since it was opened"):
         ds["image"][1].load()
@@ -196,7 +212,16 @@ def test_suffix_and_magic_are_recognised(path: Path, tmp_path: Path) -> None:
     assert guess(FILE.data)
     assert guess(io.BytesIO(FILE.data))
     assert guess(b"\x00\x00\x00\x0cjP  ....")
-    for not_ours in (text, tmp_path / "absent", tmp_path, b"", b"notes", io.BytesIO(), None, 3):
+    for not_ours in (
+        text,
+        tmp_path / "absent",
+        tmp_path,
+        b"",
+        b"notes",
+        io.BytesIO(),
+        None,
+        3,
+    ):
         assert not guess(not_ours)
 
 
@@ -216,7 +241,11 @@ def test_the_engine_is_listed() -> None:
     [
         (b"", limnd2_xr.NotAnNd2File, "x.nd2"),
         (b"garbage" * 1000, limnd2_xr.NotAnNd2File, "x.nd2"),
-        (b"\x00\x00\x00\x0cjP  \r\n\x87\n" + bytes(100), limnd2_xr.UnsupportedFeature, "JPEG 2000"),
+        (
+            b"\x00\x00\x00\x0cjP  \r\n\x87\n" + bytes(100),
+            limnd2_xr.UnsupportedFeature,
+            "JPEG 2000",
+        ),
     ],
     ids=["empty", "garbage", "legacy"],
 )

@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 
 SPECS = {
     "loops": SyntheticSpec(
-        loops=(TimeLoop(3), PositionLoop((Point(1, 2, name="a"), Point(3, 4, name="b"))), ZLoop(2)),
+        loops=(
+            TimeLoop(3),
+            PositionLoop((Point(1, 2, name="a"), Point(3, 4, name="b"))),
+            ZLoop(2),
+        ),
         channels=(ChannelSpec("DAPI", emission_nm=450.0), ChannelSpec("GFP")),
         times_ms=np.arange(12) * 100.0,
     ),
@@ -33,7 +37,9 @@ SPECS = {
     "bare": SyntheticSpec(metadata="none"),
     "missing": SyntheticSpec(loops=(TimeLoop(4),), missing=frozenset({2})),
     "many positions": SyntheticSpec(
-        loops=(PositionLoop(tuple(Point(i, i, name=f"point {i}") for i in range(1500))),),
+        loops=(
+            PositionLoop(tuple(Point(i, i, name=f"point {i}") for i in range(1500))),
+        ),
         width=4,
         height=4,
     ),
@@ -74,7 +80,10 @@ def assert_same(saved: xr.Dataset, ds: xr.Dataset) -> None:
 @pytest.mark.parametrize("name", SPECS)
 @pytest.mark.parametrize("chunks", [False, True])
 def test_synthetic_file_survives(
-    name: str, chunks: bool, save: Callable[[xr.Dataset, Path], xr.Dataset], tmp_path: Path
+    name: str,
+    chunks: bool,
+    save: Callable[[xr.Dataset, Path], xr.Dataset],
+    tmp_path: Path,
 ) -> None:
     with xr.open_dataset(build(SPECS[name]).data, engine="nd2") as ds:
         given = ds.chunk(ds["image"].encoding["preferred_chunks"]) if chunks else ds

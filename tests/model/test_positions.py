@@ -164,7 +164,7 @@ def test_frame_0_far_from_both_leaves_the_points() -> None:
     assert_array_equal(found.z, [[50, 52, 54]])
 
 
-def test_a_single_drive_at_frame_0_is_the_stage_z() -> None:
+def test_a_drive_recorded_alone_is_the_stage_z() -> None:
     made = document(times(3), z_um=5.0)
     found = stage_positions(made, axes_of(made), records(z1=[5.0, 6.0, 7.0]))
     assert_array_equal(found.z, [5, 6, 7])
@@ -178,16 +178,22 @@ def test_two_drives_make_the_stage_z_if_frame_0_confirms(sign: int) -> None:
     assert_array_equal(found.z, main + sign * piezo)
 
 
-@pytest.mark.parametrize(
-    ("z1", "z_um"),
-    [([5.0, 6.0, 7.0], 9.0), ([5.0, 5.0, 5.0], 5.0), ([5.0, 5.01, 5.02], 5.0), ([], 5)],
-)
-def test_a_drive_that_does_not_fit_is_not_the_stage_z(
-    z1: list[float], z_um: float
+@pytest.mark.parametrize("piezo", [{}, {"z2": [70.0, 72.0, 74.0]}])
+def test_the_main_drive_comes_before_what_the_loops_let_one_expect(
+    piezo: dict[str, list[float]],
 ) -> None:
-    made = document(stack(3), z_um=z_um)
+    """Of the piezo that made the stack nothing fitting was recorded."""
+    made = document(stack(3, home=1), z_um=9.0)
+    found = stage_positions(made, axes_of(made), records(z1=[5.0, 5.0, 5.0], **piezo))
+    assert_array_equal(found.z, [5.0, 5.0, 5.0])
+    assert_array_equal(z_coordinate(made, axes_of(made), found.z), [-2.0, 0.0, 2.0])
+
+
+@pytest.mark.parametrize("z1", [[], [0.0, 0.0, 0.0]])
+def test_a_drive_without_values_is_not_the_stage_z(z1: list[float]) -> None:
+    made = document(stack(3), z_um=9.0)
     found = stage_positions(made, axes_of(made), records(z1=z1))
-    assert_array_equal(found.z, z_um + np.array([0.0, 2.0, 4.0]))
+    assert_array_equal(found.z, [9.0, 11.0, 13.0])
 
 
 def z_of(made: Nd2Document, **columns: Any) -> list[float]:

@@ -369,19 +369,18 @@ def test_stage_z_of_a_stack_whose_piezo_was_not_recorded(
 ) -> None:
     """Only the main drive was recorded, at 3916.725 for all slices.
 
-    The upper end was set 2.1125 um above it (type 0: fixed top), so the ten slices
-    of 0.5 um end there and begin at the stored position of frame 0.
+    The slices themselves, made by the piezo, begin at the stored position of frame 0:
+    the upper end was set 2.1125 um above the drive (type 0: fixed top), nine steps of
+    0.5 um above it.
     """
     found = load(real_file("confocal_t3_z10_c2"))
-    loop = found.document.experiment.z_loop
+    loop, frame0 = found.document.experiment.z_loop, found.document.picture.z_um
     assert loop is not None
     assert loop.high_um is not None
+    assert frame0 is not None
     assert found.records.z is None
-    assert found.records.z1 is not None
-    assert_array_equal(found.records.z1, [3916.7250000000004] * 30)
-    top = found.records.z1[0] + loop.high_um
-    assert_allclose(found.stage.z, [top + 0.5 * np.arange(-9, 1)] * 3, rtol=1e-12)
-    assert_allclose(found.stage.z[:, 0], 3914.3375)
+    assert_allclose(found.stage.z, np.full((3, 10), 3916.725), rtol=1e-12)
+    assert_allclose(frame0, 3916.725 + loop.high_um - 9 * 0.5)
     assert found.z == [(k - 4) * 0.5 for k in range(10)]
 
 

@@ -80,7 +80,8 @@ def test_outer_indexing_equals_numpy(
 
 @given(FILES, st.data())
 def test_selecting_twice_equals_numpy(file: SyntheticFile, data: Any) -> None:
-    with opened(file, dask=False) as got:
+    with opened(file, dask=False) as image:
+        got = image
         expected = xr.DataArray(file.array(), dims=got.dims)
         for _ in range(2):
             key = {dim: one_index(data.draw, n) for dim, n in got.sizes.items() if n}
