@@ -57,7 +57,9 @@ def _per_frame(
     dims = axes.dims
     stage = stage_positions(document, axes, records)
     made = {}
-    if records.times_ms is not None or not state.table.numbers.size:
+    times: Any
+    taken: Any
+    if records.has_times or not state.table.numbers.size:
         times = frame_times(document, axes, records)
         taken = acquired(document, axes, times)
     else:

@@ -22,6 +22,7 @@ class PixelLayout:
 
     Examples
     --------
+    >>> import numpy as np
     >>> layout = PixelLayout(
     ...     height=3,
     ...     width=5,

@@ -61,7 +61,8 @@ def to_netcdf(ds: xr.Dataset, path: Path) -> xr.Dataset:
 
 def to_zarr(ds: xr.Dataset, path: Path) -> xr.Dataset:
     ds.to_zarr(path / "saved.zarr", consolidated=False)
-    return xr.open_zarr(path / "saved.zarr", consolidated=False)
+    saved: xr.Dataset = xr.open_zarr(path / "saved.zarr", consolidated=False)
+    return saved
 
 
 def assert_same(saved: xr.Dataset, ds: xr.Dataset) -> None:

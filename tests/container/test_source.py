@@ -207,7 +207,7 @@ def test_negative_ranges(source: ByteSource, offset: int, nbytes: int) -> None:
         np.empty((0, 4), "u1"),
         np.empty((), "<f8"),
     ],
-    ids=str,
+    ids=lambda array: f"{array.dtype.str}{array.shape}",
 )
 def test_read_into_arrays(source: ByteSource, array: np.ndarray[Any, Any]) -> None:
     rest = bytearray(3)

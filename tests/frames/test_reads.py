@@ -79,7 +79,7 @@ def test_one_frame_is_one_read_that_fetches_little_more_than_the_frame(
 ) -> None:
     file = build(shapes()[name])
     with FrameStore.open(file.save(tmp_path / "one.nd2")) as store:
-        whole = (2, *(ALL for _ in store.dims[1:]))
+        whole: tuple[Any, ...] = (2, *(ALL for _ in store.dims[1:]))
         stored = int(store.table.nbytes[2])
         for _ in range(2):
             with count_reads() as counter:

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisWarning")
 
-MANY = settings(max_examples=10 * settings.default.max_examples)
+PROFILE = settings.default or settings()
+MANY = settings(max_examples=10 * PROFILE.max_examples)
 
 SOUND = [
     build(SyntheticSpec(loops=(TimeLoop(4), ZLoop(3)), width=21, height=9)),

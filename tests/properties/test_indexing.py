@@ -17,6 +17,8 @@ from limnd2_xr.testing.synthetic import SyntheticFile, SyntheticSpec, build
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from numpy.typing import NDArray
+
 pytestmark = [
     pytest.mark.filterwarnings("ignore::limnd2_xr.errors.Nd2Warning"),
     # Generated files are shown by their spec, which is long.
@@ -112,7 +114,7 @@ def test_pointwise_indexing_equals_numpy(
 def test_boolean_mask_over_all_dims_equals_numpy(
     file: SyntheticFile, data: Any
 ) -> None:
-    truth = file.array()
+    truth: NDArray[Any] = file.array()
     with opened(file, dask=False) as image:
         level = int(np.nan_to_num(truth).max(initial=0)) // 2
         mask = xr.DataArray(truth > level, dims=image.dims)
