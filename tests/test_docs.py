@@ -70,6 +70,8 @@ def cells() -> bytes:
     return data
 
 
+# zarr 3.1 says of its own type for text that it has no specification yet.
+@pytest.mark.filterwarnings("ignore:The data type:FutureWarning")
 @pytest.mark.parametrize(
     "page", runnable_pages(), ids=lambda page: str(page.relative_to(REPO))
 )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from limnd2_xr.variants.tree import Value
 
 __all__ = [
+    "as_real",
     "finite",
     "flag",
     "flags",
@@ -91,10 +92,15 @@ def real(level: Level, name: str, default: float | None = None) -> float:
         If the field is absent and has no default, or is no number.
     """
     value = level.get(name)
-    if value is None:
-        if default is None:
-            raise CorruptChunk(f"field {name} is missing")
+    if value is None and default is not None:
         return default
+    return as_real(value, name)
+
+
+def as_real(value: Value, name: str) -> float:
+    """Return a stored value as the number that it should be, see `real`."""
+    if value is None:
+        raise CorruptChunk(f"field {name} is missing")
     if isinstance(value, (int, float)):
         try:
             return float(value)

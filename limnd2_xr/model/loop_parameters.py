@@ -12,6 +12,7 @@ from typing import Final, TypedDict
 
 from limnd2_xr.errors import CorruptChunk
 from limnd2_xr.model.fields import (
+    as_real,
     finite,
     flag,
     flags,
@@ -323,11 +324,8 @@ def parse_spectral_offsets(level: Level) -> tuple[float, ...]:
     if points is not None:
         return tuple(_number(unwrap(point), "pdOffset") for point in points.levels())
     offsets = level.level("pdOffset", create=True)
-    return tuple(
-        float(value)
-        for value in offsets.values
-        if isinstance(value, (int, float)) and math.isfinite(value)
-    )
+    numbers = [as_real(value, "pdOffset") for value in offsets.values]
+    return tuple(value if math.isfinite(value) else 0.0 for value in numbers)
 
 
 def _number(level: Level, name: str) -> float:
