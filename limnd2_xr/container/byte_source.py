@@ -38,8 +38,8 @@ _observers_lock = threading.Lock()
 def observe_reads(observer: ReadObserver) -> Callable[[], None]:
     """Have `observer` called for every read of every source; return how to stop it.
 
-    One call is one request: a `ByteSource.read_at`, or a `ByteSource.read_into`
-    however many buffers it fills. Reads of no bytes are not requests. While nobody
+    One call is one request: a `ByteSource.read_at`, a `ByteSource.view_at` that gives
+    a view, or a `ByteSource.read_into` however many buffers it fills. Reads of no bytes are not requests. While nobody
     observes, a read pays for looking at an empty tuple.
 
     Examples
@@ -140,6 +140,20 @@ class ByteSource(Protocol):
         """
         ...
 
+    def view_at(self, offset: int, nbytes: int) -> memoryview | None:
+        """Return bytes of the file without copying them, None where that cannot be.
+
+        The view is read-only and stays valid as long as it is held.
+
+        Raises
+        ------
+        CorruptChunk
+            The file ends before that.
+        ValueError
+            The source is closed, or `offset` or `nbytes` is negative.
+        """
+        ...
+
     def close(self) -> None:
         """Let go of the file; later calls do nothing, later reads raise ValueError."""
         ...
@@ -190,6 +204,15 @@ class BaseSource(ABC):
             observer(offset, nbytes)
         self._fill(offset, views, nbytes)
 
+    def view_at(self, offset: int, nbytes: int) -> memoryview | None:
+        """Return bytes of the file without copying; see `ByteSource.view_at`."""
+        self._check(offset, nbytes)
+        view = self._view(offset, nbytes)
+        if view is not None and nbytes:
+            for observer in _observers:
+                observer(offset, nbytes)
+        return view
+
     def close(self) -> None:
         """Let go of the file; later calls do nothing, later reads raise ValueError."""
         if not self._closed:
@@ -220,6 +243,10 @@ class BaseSource(ABC):
 
     @abstractmethod
     def _fill(self, offset: int, views: list[memoryview], nbytes: int) -> None: ...
+
+    def _view(self, offset: int, nbytes: int) -> memoryview | None:  # noqa: ARG002
+        """Return what `view_at` promises; sources that are no memory have nothing."""
+        return None
 
     @abstractmethod
     def _release(self) -> None: ...

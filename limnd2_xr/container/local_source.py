@@ -6,9 +6,10 @@ import io
 import os
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from limnd2_xr.container.byte_source import BaseSource, FileStamp, scatter
+from limnd2_xr.container.mapping import FileMapping, is_on_local_disk
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -28,12 +29,21 @@ class _Descriptor:
     never hand the descriptor's number to another file in the middle of that read.
     """
 
-    __slots__ = ("fd", "file", "lock")
+    __slots__ = ("_mapping", "fd", "file", "lock")
 
     def __init__(self, path: str) -> None:
         self.file: BinaryIO = open(path, "rb", buffering=0)  # noqa: PTH123, SIM115
         self.fd = self.file.fileno()
         self.lock = threading.Lock()
+        self._mapping: FileMapping | Literal["unknown", "no"] = "unknown"
+
+    def mapping(self, path: str, size: int) -> FileMapping | None:
+        """Return the file mapped into memory, None where that is not safe."""
+        if self._mapping == "unknown":
+            with self.lock:
+                if self._mapping == "unknown":
+                    self._mapping = _mapping_of(self.fd, path, size) or "no"
+        return None if isinstance(self._mapping, str) else self._mapping
 
     def __del__(self) -> None:
         file = getattr(self, "file", None)
@@ -41,10 +51,20 @@ class _Descriptor:
             file.close()
 
 
-class FileSource(BaseSource):
-    """A file on disk, read with ``preadv``: no lock, no position, no cache.
+def _mapping_of(fd: int, path: str, size: int) -> FileMapping | None:
+    if not size or not is_on_local_disk(path):
+        return None
+    try:
+        return FileMapping(fd, size)
+    except (OSError, ValueError):
+        return None  # a pipe, or more than the address space holds
 
-    Where the system has no ``preadv`` (Windows), reads take turns.
+
+class FileSource(BaseSource):
+    """A file on disk: no lock, no position, no cache.
+
+    Read with ``preadv``; on local disks also seen as memory. Where the system has no
+    ``preadv`` (Windows), reads take turns.
 
     Parameters
     ----------
@@ -69,7 +89,7 @@ class FileSource(BaseSource):
     b'bcd'
     """
 
-    __slots__ = ("_descriptor",)
+    __slots__ = ("_descriptor", "_path")
 
     def __init__(self, path: str | os.PathLike[str], name: str | None = None) -> None:
         path = os.fspath(path)
@@ -78,6 +98,7 @@ class FileSource(BaseSource):
         stamp = FileStamp(stat.st_size, mtime_ns=stat.st_mtime_ns)
         super().__init__(name or path, stamp, _GAP_NBYTES)
         self._descriptor: _Descriptor | None = descriptor
+        self._path = path
 
     def _fetch(self, offset: int, nbytes: int) -> bytes:
         descriptor = self._held()
@@ -117,6 +138,16 @@ class FileSource(BaseSource):
             if done == nbytes:
                 return
             views = _drop_bytes(views, got)
+
+    def _view(self, offset: int, nbytes: int) -> memoryview | None:
+        descriptor = self._held()
+        mapping = descriptor.mapping(self._path, self.size)
+        if mapping is None:
+            return None
+        if os.fstat(descriptor.fd).st_size < offset + nbytes:
+            # Cut short since it was opened: touching the mapping would be fatal.
+            raise self._ends(offset, nbytes)
+        return mapping.view(offset, nbytes)
 
     def _held(self) -> _Descriptor:
         descriptor = self._descriptor
@@ -167,7 +198,7 @@ class MemorySource(BaseSource):
     b'ef'
     """
 
-    __slots__ = ("_view",)
+    __slots__ = ("_data",)
 
     def __init__(
         self, data: bytes | bytearray | memoryview, name: str = "<bytes>"
@@ -178,7 +209,7 @@ class MemorySource(BaseSource):
         # A view with a zero in its shape cannot be cast.
         view = view.cast("B") if view.nbytes else memoryview(b"")
         super().__init__(name, FileStamp(view.nbytes), 0)
-        self._view: memoryview | None = view
+        self._data: memoryview | None = view.toreadonly()
 
     def _fetch(self, offset: int, nbytes: int) -> bytes:
         return bytes(self._held()[offset : offset + nbytes])
@@ -186,14 +217,17 @@ class MemorySource(BaseSource):
     def _fill(self, offset: int, views: list[memoryview], nbytes: int) -> None:
         scatter(self._held()[offset : offset + nbytes], views)
 
+    def _view(self, offset: int, nbytes: int) -> memoryview | None:
+        return self._held()[offset : offset + nbytes]
+
     def _held(self) -> memoryview:
-        view = self._view
-        if view is None:
+        data = self._data
+        if data is None:
             raise self._closed_error()
-        return view
+        return data
 
     def _release(self) -> None:
-        self._view = None
+        self._data = None
 
 
 class ReadableFile(Protocol):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 import threading
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -122,6 +123,7 @@ class FrameReader:
         self.source = source
         self.table = table
         self.fill_value = fill_value
+        self._is_memory = source.view_at(0, 0) is not None
         self._times_ms = times_ms
         # What headers taught so far. Threads may write the same values twice, which is
         # harmless: the offset is stored before the flag that lets others rely on it.
@@ -365,35 +367,45 @@ class FrameReader:
     # -- reading
 
     def _carry_out(self, groups: list[_Group], read: Callable[[_Group], None]) -> None:
-        def named(group: _Group) -> None:
-            try:
-                read(group)
-            except CorruptChunk as error:
-                if error.chunk is not None:
-                    raise
-                row = int(group.rows[0])
-                if len(group.rows) > 1:
-                    # One by one, so that the error names the frame that has it.
-                    for i in range(len(group.rows)):
-                        named(group.subset(slice(i, i + 1)))
-                elif self._checked[row] or group.run is _NO_RUN:
-                    raise self._corrupt(row, error.reason) from error
-                else:
-                    self._learn_headers(group.rows)
-                    named(group)
-
+        # No function here may hold itself, as a recursive closure does: it would keep
+        # the output alive until the garbage collector comes by.
         if sum(int(group.nbytes.sum()) for group in groups) < THREADED_NBYTES:
             for group in groups:
-                named(group)
+                self._attempt(group, read)
         else:
-            run_all(named, groups)
+            run_all(partial(self._attempt, read=read), groups)
+
+    def _attempt(self, group: _Group, read: Callable[[_Group], None]) -> None:
+        """Read a group; have an error name the frame that it is about."""
+        try:
+            read(group)
+        except CorruptChunk as error:
+            if error.chunk is not None:
+                raise
+            row = int(group.rows[0])
+            if len(group.rows) > 1:
+                for i in range(len(group.rows)):
+                    self._attempt(group.subset(slice(i, i + 1)), read)
+            elif self._checked[row] or group.run is _NO_RUN:
+                raise self._corrupt(row, error.reason) from error
+            else:
+                self._learn_headers(group.rows)
+                self._attempt(group, read)
 
     def _stage(self, group: _Group) -> tuple[int, memoryview]:
         """Read the bytes of a group; return the file offset of the first, and the bytes."""
-        base = int(self._begin(group).min())
-        staged = self._staging(int((group.starts + group.nbytes).max()) - base)
+        base, nbytes = self._span(group)
+        seen = self.source.view_at(base, nbytes)
+        if seen is not None:
+            return base, seen
+        staged = self._staging(nbytes)
         self.source.read_into(base, [staged])
         return base, staged
+
+    def _span(self, group: _Group) -> tuple[int, int]:
+        """File offset and number of the bytes that a group needs."""
+        base = int(self._begin(group).min())
+        return base, int((group.starts + group.nbytes).max()) - base
 
     def _staging(self, nbytes: int) -> memoryview:
         if nbytes > KEPT_STAGING_NBYTES:
@@ -460,7 +472,7 @@ class FrameReader:
         group = self._without_moved(out, group, selection)
         if not len(group.rows):
             return
-        if self._is_direct(group, selection):
+        if self._is_direct(group, selection) and not self._is_memory:
             self._read_direct(out, group, selection)
             return
         base, staged = self._stage(group)

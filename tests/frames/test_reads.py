@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -149,3 +151,15 @@ def test_missing_frames_cost_no_read() -> None:
     with store, count_reads() as counter:
         assert not store.read((3, ALL, ALL, ALL)).any()
     assert counter.reads == 0
+
+
+def test_what_was_read_is_freed_as_soon_as_nobody_holds_it() -> None:
+    with FrameStore.open(build(spec_of()).data) as store:
+        gc.disable()
+        try:
+            pixels = store.read((ALL, ALL, ALL, ALL))
+            watched = weakref.ref(pixels if pixels.base is None else pixels.base)
+            del pixels
+            assert watched() is None
+        finally:
+            gc.enable()
