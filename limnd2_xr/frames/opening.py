@@ -194,7 +194,7 @@ def read_metadata(opened: SoundIndex) -> tuple[Nd2Document, FrameRecords]:
 
 def _decode(payload: bytes, name: str, chunk_offset: int) -> Level:
     try:
-        return decode(payload)
+        return decode(payload, lazy=True)
     except Nd2Error as error:
         where = (
             "" if error.offset is None else f"at byte {error.offset} of its payload: "

@@ -123,7 +123,6 @@ class FrameReader:
         self.source = source
         self.table = table
         self.fill_value = fill_value
-        self._is_memory = source.view_at(0, 0) is not None
         self._times_ms = times_ms
         # What headers taught so far. Threads may write the same values twice, which is
         # harmless: the offset is stored before the flag that lets others rely on it.
@@ -472,7 +471,9 @@ class FrameReader:
         group = self._without_moved(out, group, selection)
         if not len(group.rows):
             return
-        if self._is_direct(group, selection) and not self._is_memory:
+        # Where the file can be seen as memory, there is nothing to read into the output.
+        is_memory = self.source.view_at(0, 0) is not None
+        if not is_memory and self._is_direct(group, selection):
             self._read_direct(out, group, selection)
             return
         base, staged = self._stage(group)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["decode"]
 
 
-def decode(data: bytes | bytearray | memoryview) -> Level:
+def decode(data: bytes | bytearray | memoryview, *, lazy: bool = False) -> Level:
     """Tree of a metadata document in either variant encoding, compressed or not.
 
     Parameters
@@ -21,6 +21,8 @@ def decode(data: bytes | bytearray | memoryview) -> Level:
     data
         The chunk's payload: XML if it begins with ``<``, lite variant if it begins
         with ``LV0Z`` or a record type.
+    lazy
+        Leave large levels of a lite variant to be decoded when they are looked into.
 
     Returns
     -------
@@ -43,7 +45,7 @@ def decode(data: bytes | bytearray | memoryview) -> Level:
     if xml.looks_like_xml(data):
         return xml.decode(data)
     if lite.looks_like_lite(data):
-        return lite.decode(data)
+        return lite.decode(data, lazy=lazy)
     start = bytes(data[:8]).hex(" ")
     raise CorruptChunk(
         f"neither a lite variant nor XML: begins with {start or 'nothing'}"

@@ -16,7 +16,8 @@ where the format leaves a choice:
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
+from codecs import utf_16_le_decode
+from typing import TYPE_CHECKING, Any
 
 from isal import isal_zlib
 from isal.igzip_lib import IsalError
@@ -47,10 +48,13 @@ __all__ = [
     "looks_like_lite",
 ]
 
+PENDING_NBYTES = 1024
+"""Levels larger than this wait to be decoded, where the caller allows that."""
+
 _MAX_DEFLATE_RATIO = 1032  # no deflate stream grows more than that
 
 
-def decode(data: bytes | bytearray | memoryview) -> Level:
+def decode(data: bytes | bytearray | memoryview, *, lazy: bool = False) -> Level:
     """Tree of one LV document; its top-level records are the children of the result.
 
     A compressed document (FORMAT 4.2.3) is inflated first. Nothing is allocated that
@@ -60,6 +64,9 @@ def decode(data: bytes | bytearray | memoryview) -> Level:
     ----------
     data
         The chunk's payload.
+    lazy
+        Decode large levels when they are first looked into: most of a file's metadata
+        are device settings that nobody asks for. Damage in them is then found as late.
 
     Returns
     -------
@@ -86,7 +93,32 @@ def decode(data: bytes | bytearray | memoryview) -> Level:
         data = _inflate(data)
         if data[:4] == COMPRESSED_MAGIC:
             raise CorruptChunk("a compressed document within a compressed one")
-    return _decode_plain(data)
+    root = Level()
+    _decode_records(data, root, (0, len(data), -1), 0, lazy=lazy)
+    return root
+
+
+class _PendingLevel(Level):
+    """A level that is decoded when it is first looked into."""
+
+    __slots__ = ("_data", "_depth", "_span")
+
+    def __init__(self, data: bytes, span: tuple[int, int, int], depth: int) -> None:
+        # Without names, kinds and values: asking for one of them ends in __getattr__.
+        self._data = data
+        self._span = span
+        self._depth = depth
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in {"names", "kinds", "values"}:
+            raise AttributeError(name)
+        Level.__init__(self)
+        try:
+            _decode_records(self._data, self, self._span, self._depth, lazy=True)
+        except BaseException:
+            del self.names, self.kinds, self.values  # so that the next one fails too
+            raise
+        return getattr(self, name)
 
 
 def _inflate(data: bytes) -> bytes:
@@ -113,17 +145,22 @@ def _inflate(data: bytes) -> bytes:
     return plain
 
 
-def _decode_plain(data: bytes) -> Level:
-    """Decode an uncompressed document: one pass, an explicit stack of open levels."""
-    root = Level()
+def _decode_records(
+    data: bytes, root: Level, span: tuple[int, int, int], depth: int, *, lazy: bool
+) -> None:
+    """Decode records into `root`: one pass, an explicit stack of open levels.
+
+    `span` has where they begin and end, and how many they are (-1 if not announced).
+    """
     names, kinds, values = root.names, root.kinds, root.values
     stack: list[tuple[list[str], list[Kind], list[Value], int, int, int]] = []
     known: dict[bytes, str] = {}  # names repeat hundreds of times
     u32, i32, f64, u64 = (s.unpack_from for s in (U32, I32, F64, U64))
     find = data.find
-    offset = start = 0
-    end = len(data)  # where the children of the open level must stop
-    count = -1  # how many the open level announced
+    pending_nbytes = PENDING_NBYTES if lazy else len(data) + 1
+    # Where the children of the open level begin and must stop, how many it announced.
+    offset, end, count = span
+    start = offset
     try:
         while True:
             while offset < end:
@@ -155,7 +192,7 @@ def _decode_plain(data: bytes) -> Level:
                         raise CorruptChunk(
                             f"string {name!r} is not terminated", offset=offset
                         )
-                    value = data[at:stop].decode("utf-16-le", "surrogatepass")
+                    value = utf_16_le_decode(data[at:stop], "surrogatepass", True)[0]
                     at = stop + 2
                 elif kind == 6:
                     value = f64(data, at)[0]
@@ -175,13 +212,18 @@ def _decode_plain(data: bytes) -> Level:
                             f" does not fit into its {end - offset} bytes",
                             offset=offset,
                         )
-                    if len(stack) >= MAX_DEPTH:
+                    if depth + len(stack) >= MAX_DEPTH:
                         raise CorruptChunk(
                             f"levels nest deeper than {MAX_DEPTH}", offset=offset
                         )
-                    child = Level()
                     names.append(name)
                     kinds.append(kind)
+                    if length > pending_nbytes:
+                        below = depth + len(stack) + 1
+                        values.append(_PendingLevel(data, (at, stop, n), below))
+                        offset = stop + 8 * n
+                        continue
+                    child = Level()
                     values.append(child)
                     stack.append((names, kinds, values, start, end, count))
                     names, kinds, values = child.names, child.kinds, child.values
@@ -213,13 +255,13 @@ def _decode_plain(data: bytes) -> Level:
                     f"the records of a level end {offset - end} bytes too late",
                     offset=start,
                 )
-            if not stack:
-                return root
-            if len(names) != count:
+            if len(names) != count and count >= 0:
                 raise CorruptChunk(
                     f"a level holds {len(names)} records and announces {count}",
                     offset=start,
                 )
+            if not stack:
+                return
             offset += 8 * count
             names, kinds, values, start, end, count = stack.pop()
     except (struct.error, IndexError):
@@ -229,7 +271,7 @@ def _decode_plain(data: bytes) -> Level:
 def _name(raw: bytes, units: int, offset: int) -> str:
     if len(raw) != 2 * units or raw[-2:] != b"\0\0":
         raise CorruptChunk("record name is not terminated", offset=offset)
-    return raw[:-2].decode("utf-16-le", "surrogatepass")
+    return utf_16_le_decode(raw[:-2], "surrogatepass", True)[0]
 
 
 def looks_like_lite(data: bytes | bytearray | memoryview) -> bool:

@@ -420,3 +420,39 @@ def test_decoding_is_faster_than_nd2(
         return min(spans)
 
     assert best(lite.decode) < best(json_from_clx_lite_variant)
+
+
+def big_tree() -> Level:
+    """Levels above and below the size from which on they wait."""
+    tree = Level()
+    for i in range(3):
+        outer, inner = Level(), Level()
+        for k in range(60):
+            inner.add(f"value{k}", LvType.DOUBLE, float(k))
+        outer.add("inner", LvType.LEVEL, inner)
+        outer.add("number", LvType.INT32, i)
+        tree.add(f"outer{i}", LvType.LEVEL, outer)
+    return tree
+
+
+def test_lazily_decoded_tree_is_the_same() -> None:
+    data = lite.encode(big_tree())
+    assert lite.decode(data, lazy=True) == lite.decode(data) == big_tree()
+    assert lite.encode(lite.decode(data, lazy=True)) == data
+
+
+def test_damage_in_a_level_that_waits_is_found_when_it_is_looked_into() -> None:
+    data = bytearray(lite.encode(big_tree()))
+    at = data.index("value7".encode("utf-16-le")) - 2
+    data[at] = 99  # no such type
+    with pytest.raises(CorruptChunk, match="unknown record type 99"):
+        lite.decode(bytes(data))
+    tree = lite.decode(bytes(data), lazy=True)
+    sound = tree.level("outer1")
+    assert sound is not None
+    assert sound["number"] == 1
+    injured = tree.level("outer0", create=True).level("inner", create=True)
+    for _ in range(2):
+        with pytest.raises(CorruptChunk, match="unknown record type 99") as caught:
+            _ = injured.names
+        assert caught.value.offset == at
