@@ -7,6 +7,8 @@ without a file; the layer that knows it adds it with `Nd2Error.located`.
 
 from __future__ import annotations
 
+import sys
+import warnings
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ __all__ = [
     "NotAnNd2File",
     "StaleFile",
     "UnsupportedFeature",
+    "warn_user",
 ]
 
 
@@ -125,3 +128,19 @@ class StaleFile(Nd2Error, OSError):
 
 class Nd2Warning(UserWarning):
     """Something was repaired, filled in or ignored while reading a file."""
+
+
+def warn_user(message: str) -> None:
+    """Emit an `Nd2Warning` that points at the line which opened or read the file.
+
+    That is the first caller outside this package and xarray, so that Python shows the
+    warning once for each place in the user's own code.
+    """
+    level, frame = 1, sys._getframe(0)
+    while _is_inside(frame.f_globals.get("__name__", "")) and frame.f_back:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, Nd2Warning, stacklevel=level)
+
+
+def _is_inside(module: str) -> bool:
+    return module.partition(".")[0] in {"limnd2_xr", "xarray"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -11,7 +10,7 @@ import numpy as np
 from limnd2_xr.container.chunk_format import ALIGNMENT, parse_header
 from limnd2_xr.container.chunk_index import check_entries, read_index
 from limnd2_xr.container.scan import rebuild_index
-from limnd2_xr.errors import CorruptChunk, Nd2Error, Nd2Warning
+from limnd2_xr.errors import CorruptChunk, warn_user
 from limnd2_xr.frames.layout import PixelLayout
 from limnd2_xr.frames.table import (
     FRAME_FAMILY,
@@ -27,9 +26,11 @@ from limnd2_xr.model.raw import ATTRIBUTES, RawMetadata, chunks_to_read
 from limnd2_xr.variants.decode import decode
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
-    from limnd2_xr.container.chunk_index import ChunkIndex, Entry, LoadedIndex
+    from limnd2_xr.container.chunk_index import ChunkIndex, Entry
     from limnd2_xr.container.prefetch import RegionCache
     from limnd2_xr.container.source import ByteSource
     from limnd2_xr.frames.layout import Compression
@@ -41,10 +42,6 @@ __all__ = ["SoundIndex", "find_frames", "open_index", "read_metadata"]
 
 _COMPRESSION: Final[dict[str, Compression]] = {"none": "none", "lossless": "zlib"}
 
-CHUNK_OVERHEAD_NBYTES: Final = 2 * ALIGNMENT
-"""A chunk's header and name take no more than this where names are of usual length."""
-PREFETCHED_NBYTES: Final = 32 * 2**20
-"""Larger metadata chunks are read when they are decoded, on their own."""
 FRAME_HEAD_NBYTES: Final = 64
 """Enough of a frame's chunk for its header and name."""
 
@@ -52,68 +49,93 @@ _MAX_INFLATION: Final = 1032
 """No deflate stream inflates to more than this many times its size."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SoundIndex:
-    """A chunk index whose entries were compared, in part, with the chunks themselves."""
+    """A chunk index that was compared, in part, with the chunks themselves."""
 
     version: tuple[int, int]
     """Format version of the file."""
     index: ChunkIndex
     """All chunks."""
-    prefetch: RegionCache
-    """What was read so far."""
     header_nbytes: int
     """Bytes from the start of a frame's chunk to its pixels, as a sample has it."""
+    trees: tuple[str, ...]
+    """Names of the metadata chunks that hold trees."""
+    payloads: Mapping[str, bytes]
+    """Payloads of these and of the chunks that hold plain arrays."""
 
 
 def open_index(source: ByteSource) -> SoundIndex:
     """Read the chunk map, or rebuild it where it is missing or wrong.
 
-    The metadata chunks and the headers of three frames are looked at. If one of them is
-    not where the map says, the file is scanned: one header read a chunk.
+    The metadata chunks are read and the headers of three frames looked at. If one of
+    them is not where the map says, the file is scanned: one header read a chunk.
+
+    Raises
+    ------
+    CorruptChunk
+        If the file has no image attributes.
 
     Warns
     -----
     Nd2Warning
-        If the map could not be used as it is.
+        If the map could not be used as it is, and for metadata chunks that cannot be
+        read.
     """
     loaded = read_index(source)
     index, reason = loaded.index, loaded.rebuilt
-    wrong = check_entries(loaded.prefetch, _sample(loaded))
+    prefetch = loaded.prefetch
+    payloads, wrong = _try_payloads(index, prefetch)
+    samples = _sample_frames(index)
+    prefetch.fetch((e.offset, e.offset + FRAME_HEAD_NBYTES) for e in samples.values())
+    wrong = wrong or next(iter(check_entries(prefetch, samples)), None)
     if wrong and reason is None:
         index = rebuild_index(source, index)
-        reason = (
-            f"chunk {wrong[0]} is not where the chunk map says; the file was scanned"
-        )
+        reason = f"chunk {wrong} is not where the chunk map says; the file was scanned"
+        payloads = None
     if reason is not None:
         family = index.family(FRAME_FAMILY)
-        warnings.warn(
+        warn_user(
             f"{source.name}: the chunk map is damaged or missing: {reason}; "
-            f"{len(family) if family else 0} frames were found",
-            Nd2Warning,
-            stacklevel=6,
+            f"{len(family) if family else 0} frames were found"
         )
+    if payloads is None:
+        payloads = _readable_payloads(index, prefetch)
     return SoundIndex(
-        loaded.version, index, loaded.prefetch, _header_nbytes(index, loaded.prefetch)
+        version=loaded.version,
+        index=index,
+        header_nbytes=_header_nbytes(index, prefetch),
+        trees=tuple(chunks_to_read(index)[0]),
+        payloads=payloads,
     )
 
 
-def _sample(loaded: LoadedIndex) -> dict[str, Entry]:
-    """Entries to compare with the file: all metadata, and frames from all over it."""
-    index = loaded.index
-    names = [name for some in chunks_to_read(index) for name in some]
-    entries = {name: entry for name in names if (entry := index.find(name))}
-    # Read their payloads along with their headers, now that they are looked at.
-    loaded.prefetch.fetch(
-        (entry.offset, entry.offset + CHUNK_OVERHEAD_NBYTES + (entry.nbytes or 0))
-        for entry in entries.values()
-        if entry.nbytes is None or entry.nbytes <= PREFETCHED_NBYTES
-    )
-    samples = _sample_frames(index)
-    loaded.prefetch.fetch(
-        (entry.offset, entry.offset + FRAME_HEAD_NBYTES) for entry in samples.values()
-    )
-    return entries | samples
+def _metadata_entries(index: ChunkIndex) -> dict[str, Entry]:
+    trees, plain = chunks_to_read(index)
+    return {name: entry for name in (*trees, *plain) if (entry := index.find(name))}
+
+
+def _try_payloads(
+    index: ChunkIndex, prefetch: RegionCache
+) -> tuple[dict[str, bytes] | None, str | None]:
+    """Payloads of all metadata chunks in few reads, or the name of one that is wrong."""
+    try:
+        return prefetch.chunks(_metadata_entries(index)), None
+    except CorruptChunk as error:
+        return None, error.chunk
+
+
+def _readable_payloads(index: ChunkIndex, prefetch: RegionCache) -> dict[str, bytes]:
+    """Payloads of the metadata chunks that can be read, one by one."""
+    payloads: dict[str, bytes] = {}
+    for name, entry in _metadata_entries(index).items():
+        try:
+            payloads |= prefetch.chunks({name: entry})
+        except CorruptChunk as error:
+            if name in ATTRIBUTES:
+                raise
+            warn_user(f"metadata left out: {error}")
+    return payloads
 
 
 def _sample_frames(index: ChunkIndex) -> dict[str, Entry]:
@@ -148,12 +170,12 @@ def _header_nbytes(index: ChunkIndex, prefetch: RegionCache) -> int:
 
 
 def read_metadata(opened: SoundIndex) -> tuple[Nd2Document, FrameRecords]:
-    """Read and decode the metadata chunks of a file.
+    """Decode the metadata chunks of a file.
 
     Parameters
     ----------
     opened
-        The file's chunk index.
+        The file's chunk index and the chunks' payloads.
 
     Raises
     ------
@@ -165,42 +187,37 @@ def read_metadata(opened: SoundIndex) -> tuple[Nd2Document, FrameRecords]:
     Nd2Warning
         For every other metadata chunk that is damaged, and then left out.
     """
-    index = opened.index
-    trees, plain = chunks_to_read(index)
-    if not any(name in trees for name in ATTRIBUTES):
+    levels: dict[str, Level] = {}
+    data = dict(opened.payloads)
+    for name in opened.trees:
+        payload = data.pop(name, None)
+        if payload is None:
+            continue
+        try:
+            levels[name] = _decode(payload, name, opened.index)
+        except CorruptChunk as error:
+            if name in ATTRIBUTES:
+                raise
+            warn_user(f"metadata left out: {error}")
+    if not any(name in levels for name in ATTRIBUTES):
         raise CorruptChunk(
             f"the file has no chunk {ATTRIBUTES[0]}, hence no image size"
         )
-    levels: dict[str, Level] = {}
-    data: dict[str, bytes] = {}
-    for name in (*trees, *plain):
-        entry = index.find(name)
-        if entry is None:
-            continue
-        try:
-            payload = opened.prefetch.chunks({name: entry})[name]
-            if name in trees:
-                levels[name] = _decode(payload, name, entry.offset)
-            else:
-                data[name] = payload
-        except Nd2Error as error:
-            if name in ATTRIBUTES:
-                raise
-            warnings.warn(f"metadata left out: {error}", Nd2Warning, stacklevel=6)
     return Nd2Document.from_raw(
         RawMetadata(version=opened.version, levels=levels, data=data)
     )
 
 
-def _decode(payload: bytes, name: str, chunk_offset: int) -> Level:
+def _decode(payload: bytes, name: str, index: ChunkIndex) -> Level:
     try:
         return decode(payload, lazy=True)
-    except Nd2Error as error:
+    except CorruptChunk as error:
         where = (
             "" if error.offset is None else f"at byte {error.offset} of its payload: "
         )
+        entry = index.find(name)
         raise CorruptChunk(
-            where + error.reason, chunk=name, offset=chunk_offset
+            where + error.reason, chunk=name, offset=entry.offset if entry else None
         ) from error
 
 
@@ -241,11 +258,9 @@ def find_frames(
         document.experiment.loops, frame_count=declared or highest, present=len(numbers)
     )
     if axes.extra_frames:
-        warnings.warn(
+        warn_user(
             f"{source.name}: the file holds {axes.extra_frames} frames more than its loops "
-            f"{axes.nesting} have places for; they are left out",
-            Nd2Warning,
-            stacklevel=6,
+            f"{axes.nesting} have places for; they are left out"
         )
     table = FrameTable(
         layout=layout,

@@ -8,7 +8,6 @@ that it is still the same, and reads: it parses nothing again.
 from __future__ import annotations
 
 import hashlib
-import warnings
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from limnd2_xr.container.source import SourceSpec
-from limnd2_xr.errors import CorruptChunk, Nd2Error, Nd2Warning, StaleFile
+from limnd2_xr.errors import CorruptChunk, Nd2Error, StaleFile, warn_user
 from limnd2_xr.frames.opening import find_frames, open_index, read_metadata
 from limnd2_xr.frames.planner import normalize, outer_shape, pick_array
 from limnd2_xr.frames.reader import FrameReader, FrameSelection
@@ -331,6 +330,4 @@ def _report_missing(state: StoreState, missing: MissingFrames) -> None:
     )
     if missing == "raise":
         raise CorruptChunk(text, path=state.spec.name)
-    warnings.warn(
-        f"{state.spec.name}: {text}; they read as 0", Nd2Warning, stacklevel=4
-    )
+    warn_user(f"{state.spec.name}: {text}; they read as 0")

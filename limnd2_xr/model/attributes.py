@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
-from limnd2_xr.errors import CorruptChunk, Nd2Warning
+from limnd2_xr.errors import CorruptChunk, warn_user
 from limnd2_xr.model.fields import finite, integer
 
 if TYPE_CHECKING:
@@ -163,11 +162,9 @@ def _significant(level: Level, bits: int) -> int:
     value = integer(level, "uiBpcSignificant", bits)
     if 1 <= value <= bits:
         return value
-    warnings.warn(
+    warn_user(
         f"field uiBpcSignificant is {value} of {bits} stored bits; "
-        f"all {bits} are taken as significant",
-        Nd2Warning,
-        stacklevel=4,
+        f"all {bits} are taken as significant"
     )
     return bits
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from limnd2_xr.errors import CorruptChunk, Nd2Warning
+from limnd2_xr.errors import CorruptChunk, warn_user
 from limnd2_xr.model import raw as chunks
 from limnd2_xr.model.attributes import Attributes
 from limnd2_xr.model.axes import Axes
@@ -263,5 +262,4 @@ def _in_chunk(error: CorruptChunk, chunk: str | None) -> CorruptChunk:
 
 
 def _warn(error: CorruptChunk, chunk: str | None, what: str) -> None:
-    text = f"{_in_chunk(error, chunk)}; {what} left out"
-    warnings.warn(text, Nd2Warning, stacklevel=2)
+    warn_user(f"{_in_chunk(error, chunk)}; {what} left out")
