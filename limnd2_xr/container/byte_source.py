@@ -38,8 +38,8 @@ _observers_lock = threading.Lock()
 def observe_reads(observer: ReadObserver) -> Callable[[], None]:
     """Have `observer` called for every read of every source; return how to stop it.
 
-    One call is one request: a `ByteSource.read_at`, a `ByteSource.view_at` that gives
-    a view, or a `ByteSource.read_into` however many buffers it fills. Reads of no bytes are not requests. While nobody
+    One call is one request: a `ByteSource.read_at`, a `ByteSource.announce`, or a
+    `ByteSource.read_into` however many buffers it fills. Reads of no bytes are not requests. While nobody
     observes, a read pays for looking at an empty tuple.
 
     Examples
@@ -140,18 +140,23 @@ class ByteSource(Protocol):
         """
         ...
 
-    def view_at(self, offset: int, nbytes: int) -> memoryview | None:
-        """Return bytes of the file without copying them, None where that cannot be.
+    def memory(self) -> memoryview | None:
+        """Return all bytes of the file as memory, None where that cannot be.
 
-        The view is read-only and stays valid as long as it is held.
+        The view is read-only and stays valid as long as it is held. Looking into it is
+        not a read that anyone sees: `announce` is for that.
 
         Raises
         ------
         CorruptChunk
-            The file ends before that.
+            The file became shorter since it was opened.
         ValueError
-            The source is closed, or `offset` or `nbytes` is negative.
+            The source is closed.
         """
+        ...
+
+    def announce(self, offset: int, nbytes: int) -> None:
+        """Say that these bytes of `memory` are about to be used: it counts as a read."""
         ...
 
     def close(self) -> None:
@@ -204,14 +209,15 @@ class BaseSource(ABC):
             observer(offset, nbytes)
         self._fill(offset, views, nbytes)
 
-    def view_at(self, offset: int, nbytes: int) -> memoryview | None:
-        """Return bytes of the file without copying; see `ByteSource.view_at`."""
-        self._check(offset, nbytes)
-        view = self._view(offset, nbytes)
-        if view is not None and nbytes:
-            for observer in _observers:
-                observer(offset, nbytes)
-        return view
+    def memory(self) -> memoryview | None:
+        """Return all bytes of the file as memory; see `ByteSource.memory`."""
+        self._check(0, 0)
+        return None
+
+    def announce(self, offset: int, nbytes: int) -> None:
+        """Say that bytes of `memory` are about to be used; see `ByteSource.announce`."""
+        for observer in _observers:
+            observer(offset, nbytes)
 
     def close(self) -> None:
         """Let go of the file; later calls do nothing, later reads raise ValueError."""
@@ -243,10 +249,6 @@ class BaseSource(ABC):
 
     @abstractmethod
     def _fill(self, offset: int, views: list[memoryview], nbytes: int) -> None: ...
-
-    def _view(self, offset: int, nbytes: int) -> memoryview | None:  # noqa: ARG002
-        """Return what `view_at` promises; sources that are no memory have nothing."""
-        return None
 
     @abstractmethod
     def _release(self) -> None: ...

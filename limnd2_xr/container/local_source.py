@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from limnd2_xr.container.byte_source import BaseSource, FileStamp, scatter
 from limnd2_xr.container.mapping import FileMapping, is_on_local_disk
+from limnd2_xr.errors import CorruptChunk
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -19,6 +20,7 @@ __all__ = ["FileObjectSource", "FileSource", "MemorySource", "ReadableFile"]
 _GAP_NBYTES = 16 * 1024
 _MAX_READ_NBYTES = 1 << 30  # macOS refuses 2 GiB, Linux cuts reads short there
 _MAX_BUFFERS = min(os.sysconf("SC_IOV_MAX"), 1024) if hasattr(os, "sysconf") else 16
+_ANNOUNCED_NBYTES = 1 << 20
 _HAS_PREADV = hasattr(os, "preadv")
 
 
@@ -139,15 +141,27 @@ class FileSource(BaseSource):
                 return
             views = _drop_bytes(views, got)
 
-    def _view(self, offset: int, nbytes: int) -> memoryview | None:
+    def memory(self) -> memoryview | None:
+        """Return all bytes of the file as memory; see `ByteSource.memory`."""
         descriptor = self._held()
         mapping = descriptor.mapping(self._path, self.size)
         if mapping is None:
             return None
-        if os.fstat(descriptor.fd).st_size < offset + nbytes:
-            # Cut short since it was opened: touching the mapping would be fatal.
-            raise self._ends(offset, nbytes)
-        return mapping.view(offset, nbytes)
+        if os.fstat(descriptor.fd).st_size < self.size:
+            # Touching what is gone would be fatal.
+            raise CorruptChunk(
+                f"the file became shorter than the {self.size} bytes it had when opened",
+                path=self.name,
+            )
+        return mapping.content
+
+    def announce(self, offset: int, nbytes: int) -> None:
+        """Have a cold disk read the whole range; see `ByteSource.announce`."""
+        super().announce(offset, nbytes)
+        if nbytes >= _ANNOUNCED_NBYTES:
+            mapping = self._held().mapping(self._path, self.size)
+            if mapping is not None:
+                mapping.will_need(offset, nbytes)
 
     def _held(self) -> _Descriptor:
         descriptor = self._descriptor
@@ -217,8 +231,9 @@ class MemorySource(BaseSource):
     def _fill(self, offset: int, views: list[memoryview], nbytes: int) -> None:
         scatter(self._held()[offset : offset + nbytes], views)
 
-    def _view(self, offset: int, nbytes: int) -> memoryview | None:
-        return self._held()[offset : offset + nbytes]
+    def memory(self) -> memoryview | None:
+        """Return the bytes themselves."""
+        return self._held()
 
     def _held(self) -> memoryview:
         data = self._data

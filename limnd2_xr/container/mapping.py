@@ -35,7 +35,6 @@ _LOCAL_TYPES = frozenset(
     }
 )
 _MOUNTS = Path("/proc/self/mountinfo")
-_ANNOUNCED_NBYTES = 256 * 1024
 
 
 class FileMapping:
@@ -51,19 +50,18 @@ class FileMapping:
         Bytes to map, more than 0.
     """
 
-    __slots__ = ("_bytes", "_map")
+    __slots__ = ("_map", "content")
 
     def __init__(self, fd: int, size: int) -> None:
         self._map = mmap.mmap(fd, size, access=mmap.ACCESS_READ)
-        self._bytes = memoryview(self._map)
+        self.content = memoryview(self._map)
+        """All bytes, read-only."""
 
-    def view(self, offset: int, nbytes: int) -> memoryview:
-        """Return bytes of the file without copying; they must be inside it."""
-        if nbytes >= _ANNOUNCED_NBYTES and hasattr(mmap, "MADV_WILLNEED"):
-            # Have a cold disk read the whole range, not a page and a little more.
+    def will_need(self, offset: int, nbytes: int) -> None:
+        """Have the system read a range, not just a page and what follows it."""
+        if hasattr(mmap, "MADV_WILLNEED"):
             start = offset - offset % mmap.PAGESIZE
             self._map.madvise(mmap.MADV_WILLNEED, start, offset + nbytes - start)
-        return self._bytes[offset : offset + nbytes]
 
 
 def is_on_local_disk(path: str) -> bool:

@@ -22,7 +22,13 @@ from limnd2_xr.frames.table import (
 from limnd2_xr.model.axes import Axes
 from limnd2_xr.model.channels import samples_per_channel
 from limnd2_xr.model.document import Nd2Document
-from limnd2_xr.model.raw import ATTRIBUTES, RawMetadata, chunks_to_read
+from limnd2_xr.model.raw import (
+    ATTRIBUTES,
+    EXPERIMENT,
+    PICTURE,
+    RawMetadata,
+    chunks_to_read,
+)
 from limnd2_xr.variants.decode import decode
 
 if TYPE_CHECKING:
@@ -44,6 +50,9 @@ _COMPRESSION: Final[dict[str, Compression]] = {"none": "none", "lossless": "zlib
 
 FRAME_HEAD_NBYTES: Final = 64
 """Enough of a frame's chunk for its header and name."""
+
+SMALL_FAMILY: Final = 16
+"""Numbered chunks that are no more than these are looked at one by one if need be."""
 
 _MAX_INFLATION: Final = 1032
 """No deflate stream inflates to more than this many times its size."""
@@ -86,7 +95,7 @@ def open_index(source: ByteSource) -> SoundIndex:
     index, reason = loaded.index, loaded.rebuilt
     prefetch = loaded.prefetch
     payloads, wrong = _try_payloads(index, prefetch)
-    samples = _sample_frames(index)
+    samples = _sample_frames(index) | _suspects(index)
     prefetch.fetch((e.offset, e.offset + FRAME_HEAD_NBYTES) for e in samples.values())
     wrong = wrong or next(iter(check_entries(prefetch, samples)), None)
     if wrong and reason is None:
@@ -149,6 +158,24 @@ def _sample_frames(index: ChunkIndex) -> dict[str, Entry]:
         for number in sorted(numbers)
         if (entry := family.find(number))
     }
+
+
+def _suspects(index: ChunkIndex) -> dict[str, Entry]:
+    """Chunks of any name, if one that nearly every file has is not among them.
+
+    A bit of its name may have flipped in the map.
+    """
+    frames = index.family(FRAME_FAMILY)
+    usual = [ATTRIBUTES, PICTURE]
+    if frames is not None and len(frames) > 1:
+        usual.append(EXPERIMENT)
+    if all(any(name in index for name in names) for names in usual):
+        return {}
+    found = {name: entry for name in index.names() if (entry := index.find(name))}
+    for family in index.families().values():
+        if len(family) <= SMALL_FAMILY:
+            found |= {family.name(number): entry for number, entry in family.items()}
+    return found
 
 
 def _header_nbytes(index: ChunkIndex, prefetch: RegionCache) -> int:

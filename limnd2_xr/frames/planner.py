@@ -32,6 +32,7 @@ __all__ = [
     "pick_array",
     "pick_length",
     "row_runs",
+    "shares",
     "takes_all",
 ]
 
@@ -220,6 +221,30 @@ def group_reads(
             until = min(end, at + max(full, 1))
             yield at, until
             at = until
+
+
+def shares(
+    nbytes: NDArray[np.int64], *, limit_nbytes: int
+) -> Iterator[tuple[int, int]]:
+    """Cut a row of sizes into neighbours of about `limit_nbytes` in all.
+
+    Yields
+    ------
+    begin, end
+        The sizes from `begin` up to but without `end` belong together.
+
+    Examples
+    --------
+    >>> list(shares(np.array([3, 3, 3, 9, 1]), limit_nbytes=6))
+    [(0, 2), (2, 3), (3, 4), (4, 5)]
+    """
+    total = np.cumsum(nbytes)
+    begin, before = 0, 0
+    while begin < len(nbytes):
+        end = int(np.searchsorted(total, before + limit_nbytes, side="right"))
+        end = max(end, begin + 1)
+        yield begin, end
+        begin, before = end, int(total[end - 1])
 
 
 def outer_shape(picks: Sequence[Pick]) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 import threading
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from limnd2_xr.frames.planner import (
     group_reads,
     pick_array,
     row_runs,
+    shares,
     takes_all,
 )
 from limnd2_xr.frames.table import TIME_NBYTES
@@ -49,8 +50,10 @@ PACKED_LIMIT_NBYTES = 2**20
 """The same for compressed frames, whose work is in the inflating."""
 DIRECT_NBYTES = 32 * 2**10
 """From this size on a contiguous frame is read straight into the output."""
-THREADED_NBYTES = 2**18
-"""Smaller reads are done before a thread would have started."""
+THREADED_NBYTES = 4 * 2**20
+"""Smaller reads are done before threads have shared the work out."""
+PACKED_THREADED_NBYTES = 2**16
+"""The same for compressed frames."""
 KEPT_STAGING_NBYTES = 64 * 2**20
 """Each thread keeps a staging buffer of up to this size."""
 
@@ -164,12 +167,18 @@ class FrameReader:
         if layout.compression == "zlib":
             groups = self._plan_packed(rows[targets], targets, selection)
             self._carry_out(
-                groups, lambda group: self._read_packed(out, group, selection)
+                groups,
+                lambda group: self._read_packed(out, group, selection),
+                threaded=_wanted_nbytes(groups) >= PACKED_THREADED_NBYTES,
             )
         else:
             groups = self._plan_plain(rows[targets], targets, selection)
+            # Of what is seen as memory only the pixels wanted are touched.
+            moved = out.nbytes if self._is_memory else _wanted_nbytes(groups)
             self._carry_out(
-                groups, lambda group: self._read_plain(out, group, selection)
+                groups,
+                lambda group: self._read_plain(out, group, selection),
+                threaded=moved >= THREADED_NBYTES,
             )
 
     def read_times(self, sequence: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -254,12 +263,16 @@ class FrameReader:
         whole = _Group(rows, targets, pixels + offset, nbytes, pixels, run).subset(
             order
         )
-        grouped = group_reads(
-            self._begin(whole),
-            whole.starts + whole.nbytes,
-            gap_nbytes=self.source.gap_nbytes,
-            limit_nbytes=limit_nbytes,
-        )
+        if self._is_memory:
+            # Nothing is read, so nothing is gained by keeping neighbours together.
+            grouped = shares(nbytes, limit_nbytes=limit_nbytes)
+        else:
+            grouped = group_reads(
+                self._begin(whole),
+                whole.starts + whole.nbytes,
+                gap_nbytes=self.source.gap_nbytes,
+                limit_nbytes=limit_nbytes,
+            )
         return [whole.subset(slice(begin, end)) for begin, end in grouped]
 
     def _begin(self, group: _Group) -> NDArray[np.int64]:
@@ -365,10 +378,21 @@ class FrameReader:
 
     # -- reading
 
-    def _carry_out(self, groups: list[_Group], read: Callable[[_Group], None]) -> None:
+    @cached_property
+    def _is_memory(self) -> bool:
+        """Whether the file is seen as memory rather than read into buffers."""
+        return self.source.memory() is not None
+
+    def _carry_out(
+        self,
+        groups: list[_Group],
+        read: Callable[[_Group], None],
+        *,
+        threaded: bool = True,
+    ) -> None:
         # No function here may hold itself, as a recursive closure does: it would keep
         # the output alive until the garbage collector comes by.
-        if sum(int(group.nbytes.sum()) for group in groups) < THREADED_NBYTES:
+        if not threaded:
             for group in groups:
                 self._attempt(group, read)
         else:
@@ -393,18 +417,28 @@ class FrameReader:
 
     def _stage(self, group: _Group) -> tuple[int, memoryview]:
         """Read the bytes of a group; return the file offset of the first, and the bytes."""
-        base, nbytes = self._span(group)
-        seen = self.source.view_at(base, nbytes)
-        if seen is not None:
-            return base, seen
-        staged = self._staging(nbytes)
+        begin, stops = self._begin(group), group.starts + group.nbytes
+        memory = self.source.memory() if self._is_memory else None
+        if memory is not None:
+            self._announce(begin, stops)
+            return 0, memory
+        base = int(begin.min())
+        staged = self._staging(int(stops.max()) - base)
         self.source.read_into(base, [staged])
         return base, staged
 
-    def _span(self, group: _Group) -> tuple[int, int]:
-        """File offset and number of the bytes that a group needs."""
-        base = int(self._begin(group).min())
-        return base, int((group.starts + group.nbytes).max()) - base
+    def _announce(self, begin: NDArray[np.int64], stops: NDArray[np.int64]) -> None:
+        """Say which bytes of the file's memory are used, after a look at their bounds."""
+        if int(stops.max()) > self.source.size:
+            raise CorruptChunk("the file ends before the frame does")
+        for first, last in group_reads(
+            begin,
+            stops,
+            gap_nbytes=self.source.gap_nbytes,
+            limit_nbytes=READ_LIMIT_NBYTES,
+        ):
+            offset = int(begin[first])
+            self.source.announce(offset, int(stops[first:last].max()) - offset)
 
     def _staging(self, nbytes: int) -> memoryview:
         if nbytes > KEPT_STAGING_NBYTES:
@@ -471,9 +505,7 @@ class FrameReader:
         group = self._without_moved(out, group, selection)
         if not len(group.rows):
             return
-        # Where the file can be seen as memory, there is nothing to read into the output.
-        is_memory = self.source.view_at(0, 0) is not None
-        if not is_memory and self._is_direct(group, selection):
+        if not self._is_memory and self._is_direct(group, selection):
             self._read_direct(out, group, selection)
             return
         base, staged = self._stage(group)
@@ -540,6 +572,10 @@ class FrameReader:
 
 _NO_RUN = RowRun(0, 0, slice(0, 0, 1), slice(0, 0, 1))
 """Of reads that take no rows of pixels."""
+
+
+def _wanted_nbytes(groups: list[_Group]) -> int:
+    return sum(int(group.nbytes.sum()) for group in groups)
 
 
 def _column_span(columns: Pick) -> tuple[int, int]:
