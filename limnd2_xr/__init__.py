@@ -17,7 +17,7 @@ from limnd2_xr.errors import (
     StaleFile,
     UnsupportedFeature,
 )
-from limnd2_xr.options import get_threads, set_threads
+from limnd2_xr.options import get_mapping, get_threads, set_mapping, set_threads
 
 __all__ = [
     "CorruptChunk",
@@ -26,7 +26,9 @@ __all__ = [
     "NotAnNd2File",
     "StaleFile",
     "UnsupportedFeature",
+    "get_mapping",
     "get_threads",
+    "set_mapping",
     "set_threads",
 ]
 

@@ -83,7 +83,7 @@ class Nd2Error(Exception):
         *,
         path: str | None = None,
         chunk: str | None = None,
-        base: int = 0,
+        base: int | None = None,
     ) -> Self:
         """Return the same error with what the caller knows about its place.
 
@@ -95,7 +95,9 @@ class Nd2Error(Exception):
             File offset of the bytes that `offset` counts from; added to it, or
             taken for it where there is none.
         """
-        offset = base if self.offset is None else base + self.offset
+        offset = self.offset
+        if base is not None:
+            offset = base if offset is None else base + offset
         return type(self)(
             self.reason,
             path=self.path or path,

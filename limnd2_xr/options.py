@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["get_threads", "set_threads"]
+__all__ = ["get_mapping", "get_threads", "set_mapping", "set_threads"]
 
 _threads: int | None = None
+_mapping = True
 
 
 def get_threads() -> int:
@@ -40,3 +41,30 @@ def set_threads(threads: int | None) -> None:
     if threads is not None and threads < 1:
         raise ValueError(f"threads must be at least 1, not {threads}")
     _threads = threads
+
+
+def get_mapping() -> bool:
+    """Say whether files on local disks are mapped into memory to read pixels.
+
+    Examples
+    --------
+    >>> get_mapping()
+    True
+    """
+    return _mapping
+
+
+def set_mapping(enabled: bool) -> None:
+    """Set whether files opened from now on may be mapped into memory.
+
+    Reading through a mapping takes half the time. But while a file is being read it
+    must not become shorter: that ends the process. Files on network shares are never
+    mapped.
+
+    Parameters
+    ----------
+    enabled
+        False where other programs may overwrite files that are being read.
+    """
+    global _mapping  # noqa: PLW0603 - one setting a process
+    _mapping = enabled

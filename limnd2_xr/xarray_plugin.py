@@ -18,15 +18,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Nd2BackendEntrypoint"]
 
-MAGICS = (b"\xda\xce\xbe\x0a", b"\x00\x00\x00\x0cjP  ")
-"""How .nd2 files begin, since version 2 and before (FORMAT 0.2)."""
+MAGIC = b"\xda\xce\xbe\x0a"
+"""How .nd2 files begin since version 2 (FORMAT 0.2).
+
+Those of version 1 begin as every JPEG 2000 file does: only their suffix tells them.
+"""
 
 
 def _has_magic(path: str) -> bool:
     """Look at the first bytes of a local file; a URL is not fetched for this."""
     try:
         with open(path, "rb") as file:  # noqa: PTH123 - pathlib would mend URLs to paths
-            return file.read(8).startswith(MAGICS)
+            return file.read(8).startswith(MAGIC)
     except (OSError, ValueError):
         return False
 
@@ -44,7 +47,7 @@ class Nd2BackendEntrypoint(BackendEntrypoint):
             name = str(filename_or_obj)
             return name.split("?", 1)[0].lower().endswith(".nd2") or _has_magic(name)
         if isinstance(filename_or_obj, bytes | bytearray | memoryview):
-            return bytes(filename_or_obj[:8]).startswith(MAGICS)
+            return bytes(filename_or_obj[:8]).startswith(MAGIC)
         try:
             before = filename_or_obj.tell()
             filename_or_obj.seek(0)
@@ -52,7 +55,7 @@ class Nd2BackendEntrypoint(BackendEntrypoint):
             filename_or_obj.seek(before)
         except Exception:  # noqa: BLE001 - whatever it is, it is not for us
             return False
-        return isinstance(head, bytes) and head.startswith(MAGICS)
+        return isinstance(head, bytes) and head.startswith(MAGIC)
 
     def open_dataset(
         self,

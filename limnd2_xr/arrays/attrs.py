@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from limnd2_xr.model.document import Nd2Document
-from limnd2_xr.model.experiment import ZStackLoop
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,11 +35,6 @@ def flat_attributes(document: Nd2Document) -> dict[str, Any]:
         Text and numbers, in the order in which they should be shown.
     """
     optics, text, attributes = document.optics, document.text, document.attributes
-    steps = [
-        loop.step_um
-        for loop in document.experiment.loops
-        if isinstance(loop, ZStackLoop)
-    ]
     values: dict[str, Any] = {
         "objective": optics.objective,
         "magnification": optics.magnification,
@@ -50,7 +44,7 @@ def flat_attributes(document: Nd2Document) -> dict[str, Any]:
         "camera": optics.camera,
         "microscope": optics.microscope,
         "pixel_size_um": document.optics.pixel_size_um,
-        "z_step_um": abs(steps[0]) if steps else None,
+        "z_step_um": document.z_step_um,
         "acquisition_start": document.acquisition_start,
         "description": text.description,
         "author": text.author,

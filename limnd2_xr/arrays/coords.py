@@ -96,8 +96,9 @@ def _along_loops(state: StoreState) -> dict[str, xr.Variable]:
             made["T"] = _variable(("T",), values, name, unit)
         elif dim == "Z":
             stage_z = stage_positions(document, axes, records).z
-            values = z_coordinate(document, axes, stage_z)
-            made["Z"] = _variable(("Z",), values, "distance from the home plane", "um")
+            values, unit = z_coordinate(document, axes, stage_z)
+            name = "distance from the home plane" if unit else "slice"
+            made["Z"] = _variable(("Z",), values, name, unit)
         elif dim == "P":
             made |= _positions(state, length)
         else:

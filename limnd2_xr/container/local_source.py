@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from limnd2_xr.container.byte_source import BaseSource, FileStamp, scatter
 from limnd2_xr.container.mapping import FileMapping, is_on_local_disk
 from limnd2_xr.errors import CorruptChunk
+from limnd2_xr.options import get_mapping
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -54,7 +55,7 @@ class _Descriptor:
 
 
 def _mapping_of(fd: int, path: str, size: int) -> FileMapping | None:
-    if not size or not is_on_local_disk(path):
+    if not size or not get_mapping() or not is_on_local_disk(path):
         return None
     try:
         return FileMapping(fd, size)

@@ -3,7 +3,8 @@
 Copying pixels out of a mapping takes half the time of reading them into a buffer. But an
 input/output error behind a mapping ends the process with SIGBUS instead of raising, so
 only files on disks of this machine are mapped, never those on network shares, and the
-size of the file is looked at before each use: one that was cut short is noticed.
+size of the file is looked at before each use: one that was cut short is noticed, unless
+that happens in the middle of a read. `limnd2_xr.set_mapping` switches mappings off.
 """
 
 from __future__ import annotations

@@ -51,6 +51,8 @@ _COMPRESSION: Final[dict[str, Compression]] = {"none": "none", "lossless": "zlib
 FRAME_HEAD_NBYTES: Final = 64
 """Enough of a frame's chunk for its header and name."""
 
+CHEAP_GAP_NBYTES: Final = 2**17
+"""Sources for which a request costs more than reading this are remote."""
 SMALL_FAMILY: Final = 16
 """Numbered chunks that are no more than these are looked at one by one if need be."""
 
@@ -102,6 +104,12 @@ def open_index(source: ByteSource) -> SoundIndex:
         index = rebuild_index(source, index)
         reason = f"chunk {wrong} is not where the chunk map says; the file was scanned"
         payloads = None
+    lacking = None if reason else _lacking(index, source)
+    if lacking:
+        found = rebuild_index(source, index)
+        if len(found) > len(index):
+            index, payloads = found, None
+            reason = f"{lacking} is not listed; the file was scanned"
     if reason is not None:
         family = index.family(FRAME_FAMILY)
         warn_user(
@@ -158,6 +166,20 @@ def _sample_frames(index: ChunkIndex) -> dict[str, Entry]:
         for number in sorted(numbers)
         if (entry := family.find(number))
     }
+
+
+def _lacking(index: ChunkIndex, source: ByteSource) -> str | None:
+    """Name a chunk that the map should list and that is worth looking for in the file.
+
+    For frames between others only where a scan is cheap: it reads a header a chunk.
+    """
+    if not any(name in index for name in ATTRIBUTES):
+        return ATTRIBUTES[0]
+    family = index.family(FRAME_FAMILY)
+    if family is None or not len(family) or source.gap_nbytes > CHEAP_GAP_NBYTES:
+        return None
+    holes = np.flatnonzero(np.diff(family.numbers) > 1)
+    return frame_name(int(family.numbers[holes[0]]) + 1) if len(holes) else None
 
 
 def _suspects(index: ChunkIndex) -> dict[str, Entry]:

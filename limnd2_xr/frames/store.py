@@ -139,6 +139,8 @@ class FrameStore:
         Nd2Warning
             If the chunk map had to be rebuilt, metadata are damaged or frames missing.
         """
+        if missing not in {"fill", "raise"}:
+            raise ValueError(f'missing must be "fill" or "raise", not {missing!r}')
         spec = (
             file
             if isinstance(file, SourceSpec)

@@ -76,13 +76,13 @@ def stage_positions(
 @np.errstate(all="ignore")
 def z_coordinate(
     document: Nd2Document, axes: Axes, stage_z: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    """Z of each slice relative to the home slice, in um, of the length of Z.
+) -> tuple[npt.NDArray[np.float64], str | None]:
+    """Z of each slice relative to the home slice, and its unit, of the length of Z.
 
     0 at the home slice, exact multiples of the step, in file order, with the sign of
     the stage: as the stage Z of the slices moves if that is recorded, else as the
-    stack is defined; one taken top-down decreases. Where no step is known the slices
-    are numbered.
+    stack is defined; one taken top-down decreases. The unit is ``"um"``; where no step
+    is known the slices are numbered, and it is None.
 
     Parameters
     ----------
@@ -96,12 +96,13 @@ def z_coordinate(
     relative = _relative_z(document, axes)
     if not relative.any() and len(relative) > 1:
         step = _mean_step(axes, stage_z)
-        return np.arange(len(relative), dtype=np.float64) * (step or 1.0)
+        numbers = np.arange(len(relative), dtype=np.float64)
+        return (numbers * step, "um") if step else (numbers, None)
     moved, expected = _mean_step(axes, stage_z), relative[-1] - relative[0]
     per_slice = expected / max(len(relative) - 1, 1)
     trusted = abs(moved) >= abs(per_slice) / 2
     turned = trusted and moved * expected < 0
-    return (-relative if turned else relative) + 0.0  # no negative zero
+    return (-relative if turned else relative) + 0.0, "um"  # no negative zero
 
 
 def _relative_z(document: Nd2Document, axes: Axes) -> npt.NDArray[np.float64]:

@@ -103,7 +103,7 @@ def acquired(
     times_s
         Seconds since the start, from `frame_times`.
     """
-    moments = np.full(axes.shape, np.datetime64("NaT"), "datetime64[ns]")
+    moments = np.full(axes.shape, np.datetime64("NaT", "ns"))
     acquisition, first = document.acquisition, axes.sequence() == 0
     if acquisition.frame0_jd is not None:
         moments[first] = datetime_of(acquisition.frame0_jd)

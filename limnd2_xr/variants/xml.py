@@ -14,10 +14,8 @@ import binascii
 import codecs
 import math
 import re
-from typing import TYPE_CHECKING, Any
-
-from defusedxml.common import DefusedXmlException
-from defusedxml.ElementTree import DefusedXMLParser, ParseError
+from typing import TYPE_CHECKING, Any, NoReturn
+from xml.parsers import expat
 
 from limnd2_xr.errors import CorruptChunk
 from limnd2_xr.variants.lite_layout import MAX_DEPTH
@@ -92,19 +90,32 @@ def decode(data: bytes | bytearray | memoryview) -> Level:
     >>> tree.level("no_name", create=True)["uiWidth"]
     512
     """
-    text = _to_text(bytes(data))
     target = _Target()
-    parser = DefusedXMLParser(target=target, forbid_dtd=True)
-    try:
-        parser.feed(text)
-        parser.close()
-    except DefusedXmlException as error:
-        raise CorruptChunk(
-            f"a document type or entity declaration: {type(error).__name__}"
-        ) from None
-    except ParseError as error:
-        raise CorruptChunk(f"not well-formed XML: {error}") from None
+    _parse(_to_text(bytes(data)), target)
     return target.root
+
+
+def _parse(text: str, target: _Target) -> None:
+    """Drive `target` over a document that declares nothing.
+
+    Entities can only be declared in a document type, and external ones only be reached
+    through it; the first sign of one ends the parsing, so that nothing expands and
+    nothing is fetched.
+    """
+    parser = expat.ParserCreate(encoding="utf-8")
+    parser.StartDoctypeDeclHandler = _refuse
+    parser.EntityDeclHandler = _refuse
+    parser.ExternalEntityRefHandler = _refuse
+    parser.StartElementHandler = target.start
+    parser.EndElementHandler = target.end
+    try:
+        parser.Parse(text, True)
+    except expat.ExpatError as error:
+        raise CorruptChunk(f"not well-formed XML: {error}") from None
+
+
+def _refuse(*_declaration: object) -> NoReturn:
+    raise CorruptChunk("a document type or entity declaration, which is never needed")
 
 
 def looks_like_xml(data: bytes | bytearray | memoryview) -> bool:
@@ -208,9 +219,6 @@ class _Target:
         assert parent is not None  # noqa: S101  # start() made it
         parent.add(name, kind, value)
         self._children = parent
-
-    def close(self) -> Level:
-        return self.root
 
 
 def _value(name: str, kind: str, text: str | None) -> Value:

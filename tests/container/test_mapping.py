@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+import limnd2_xr
 from limnd2_xr.container import mapping
 from limnd2_xr.container.source import FileSource, MemorySource
 from limnd2_xr.errors import CorruptChunk
@@ -120,3 +121,14 @@ def test_empty_file_is_not_mapped(tmp_path: Path) -> None:
     (tmp_path / "empty").write_bytes(b"")
     with FileSource(tmp_path / "empty") as source:
         assert source.memory() is None
+
+
+def test_mappings_can_be_switched_off(local: Path) -> None:
+    limnd2_xr.set_mapping(False)
+    try:
+        with FileSource(local) as source:
+            assert source.memory() is None
+            assert source.read_at(0, 4) == DATA[:4]
+    finally:
+        limnd2_xr.set_mapping(True)
+    assert limnd2_xr.get_mapping()

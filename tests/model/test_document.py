@@ -104,7 +104,7 @@ def use_all(document: Nd2Document, records: FrameRecords, present: int = 20) -> 
     for values in (positions.x, positions.y, positions.z, seconds, moments):
         assert values.shape == axes.shape
     assert time_coordinate(document, axes, seconds)[0].shape == (axes.size("T"),)
-    assert z_coordinate(document, axes, positions.z).shape == (axes.size("Z"),)
+    assert z_coordinate(document, axes, positions.z)[0].shape == (axes.size("Z"),)
     names = channel_names(document.channels)
     assert len(set(names)) == len(names)
     assert isinstance(document.acquisition_start, str)
@@ -135,7 +135,7 @@ def test_everything_in_both_encodings(metadata: Any) -> None:
     computed = stage_positions(document, axes, FrameRecords())
     assert_allclose(computed.x, positions.x)
     assert_allclose(computed.z, positions.z)
-    relative = z_coordinate(document, axes, positions.z)
+    relative, _ = z_coordinate(document, axes, positions.z)
     assert_array_equal(relative, [0.5, 0.0, -0.5])
     assert document.acquisition.frame0_jd == 2460742.25
     assert Nd2Document.from_json(document.to_json()) == document

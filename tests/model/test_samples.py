@@ -50,7 +50,7 @@ class Loaded:
 
     @property
     def z(self) -> list[float]:
-        return list(map(float, z_coordinate(self.document, self.axes, self.stage.z)))
+        return list(map(float, z_coordinate(self.document, self.axes, self.stage.z)[0]))
 
 
 def load(path: Path) -> Loaded:

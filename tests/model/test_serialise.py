@@ -117,7 +117,7 @@ def small() -> Nd2Document:
 def test_round_trip_is_lossless(document: Nd2Document) -> None:
     source = document.to_json()
     again = Nd2Document.from_json(source)
-    assert again == document
+    assert repr(again) == repr(document)  # NaN is not equal to itself
     assert again.to_json() == source
     assert json.loads(source)["schema"] == 1
 
