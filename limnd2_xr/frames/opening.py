@@ -309,7 +309,7 @@ def find_frames(
     if axes.extra_frames:
         warn_user(
             f"{source.name}: the file holds {axes.extra_frames} frames more than its loops "
-            f"{axes.nesting} have places for; they are left out"
+            f"({_in_words(axes)}) have places for; they are left out"
         )
     table = FrameTable(
         layout=layout,
@@ -321,6 +321,10 @@ def find_frames(
         first_number=first,
     )
     return axes, table
+
+
+def _in_words(axes: Axes) -> str:
+    return " x ".join(f"{dim} {count}" for dim, count in axes.nesting)
 
 
 def _layout(document: Nd2Document) -> PixelLayout:

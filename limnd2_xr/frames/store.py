@@ -173,8 +173,8 @@ class FrameStore:
         if source.stamp != state.stamp:
             source.close()
             raise StaleFile(
-                f"the file changed since it was opened: {state.stamp}, now {source.stamp}; "
-                "open it again",
+                "the file changed since it was opened "
+                f"({_differences(state.stamp, source.stamp)}); open it again",
                 path=state.spec.name,
             )
         return cls(state, source)
@@ -306,6 +306,13 @@ def _sequence(axes: Axes, indices: list[NDArray[np.int64]]) -> NDArray[np.int64]
 
 def _is_scalar(key: AxisKey) -> bool:
     return not isinstance(key, slice) and np.ndim(key) == 0
+
+
+def _differences(before: FileStamp, now: FileStamp) -> str:
+    """Say what of a file changed: its size, else its time or version."""
+    if before.size != now.size:
+        return f"it had {before.size} bytes, now {now.size}"
+    return "same size, but written again"
 
 
 def _find_out(spec: SourceSpec, source: ByteSource) -> StoreState:

@@ -255,3 +255,29 @@ def test_a_file_that_is_not_there_is_an_ordinary_error(tmp_path: Path) -> None:
         xr.open_dataset(tmp_path / "absent.nd2")
     with pytest.raises(IsADirectoryError):
         xr.open_dataset(tmp_path, engine="nd2")
+
+
+def test_missing_takes_only_what_it_says() -> None:
+    with pytest.raises(ValueError, match='"fill" or "raise", not \'zero\''):
+        xr.open_dataset(FILE.data, engine="nd2", missing="zero")
+
+
+def test_frames_beyond_the_loops_are_announced() -> None:
+    spec = SyntheticSpec(loops=(TimeLoop(2),), width=8, height=4, frame_count=3)
+    with pytest.warns(
+        limnd2_xr.Nd2Warning, match=r"1 frames more than its loops \(T 2\)"
+    ):
+        xr.open_dataset(build(spec).data, engine="nd2").close()
+
+
+@pytest.mark.parametrize("name", ["ImageAttributesLV!", "ImageDataSeq|1!"])
+def test_what_only_the_map_lacks_is_found(name: str) -> None:
+    file = build(SyntheticSpec(loops=(TimeLoop(3),), width=8, height=4))
+    map_at = int.from_bytes(file.data[-8:], "little")
+    at = file.data.index(name.encode(), map_at)
+    data = file.data[:at] + b"U" + file.data[at + 1 :]
+    with pytest.warns(limnd2_xr.Nd2Warning, match="the file was scanned"):
+        ds = xr.open_dataset(data, engine="nd2")
+    with ds:
+        np.testing.assert_array_equal(ds["image"], file.array())
+        assert ds.nd2.missing_frames == []
