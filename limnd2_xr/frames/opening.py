@@ -107,7 +107,7 @@ def open_index(source: ByteSource) -> SoundIndex:
     lacking = None if reason else _lacking(index, source)
     if lacking:
         found = rebuild_index(source, index)
-        if len(found) > len(index):
+        if lacking in found:
             index, payloads = found, None
             reason = f"{lacking} is not listed; the file was scanned"
     if reason is not None:
