@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -286,3 +287,16 @@ def _byte_view(buffer: Any) -> memoryview:
         raise ValueError("cannot read into a buffer that is not C-contiguous")
     # A view with a zero in its shape cannot be cast.
     return view.cast("B") if view.nbytes else memoryview(bytearray())
+
+
+_locks: weakref.WeakKeyDictionary[Any, threading.Lock] = weakref.WeakKeyDictionary()
+_locks_lock = threading.Lock()
+
+
+def lock_of(shared: object) -> threading.Lock:
+    """Return the one lock of an object that several sources may read through."""
+    with _locks_lock:
+        try:
+            return _locks.setdefault(shared, threading.Lock())
+        except TypeError:  # neither hashable nor weakly referable: one source only
+            return threading.Lock()

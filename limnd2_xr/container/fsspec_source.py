@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from limnd2_xr.container.byte_source import BaseSource, FileStamp, scatter
+from limnd2_xr.container.byte_source import BaseSource, FileStamp, lock_of, scatter
 from limnd2_xr.errors import Nd2Error
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ _STAMP_KEYS = (
 class FsspecSource(BaseSource):
     """A remote file, read range by range with ``fs.cat_file``; nothing is cached.
 
+    Threads read at the same time where the file system is made for that (http, s3, gcs,
+    memory); others, such as zip archives, take turns.
+
     Parameters
     ----------
     url
@@ -60,7 +64,7 @@ class FsspecSource(BaseSource):
     (6, b'bcd')
     """
 
-    __slots__ = ("_fs", "_path")
+    __slots__ = ("_fs", "_lock", "_path")
 
     def __init__(
         self, url: str, storage_options: Mapping[str, Any] | None = None
@@ -90,11 +94,14 @@ class FsspecSource(BaseSource):
     def _open(self, fs: Any, path: str, name: str) -> None:
         self._fs = fs
         self._path = path
+        is_shared = getattr(fs, "async_impl", False) or "memory" in fs.protocol
+        self._lock = nullcontext() if is_shared else lock_of(fs)
         super().__init__(name, remote_stamp(fs, path, name), _GAP_NBYTES)
 
     def _fetch(self, offset: int, nbytes: int) -> bytes:
         end = offset + nbytes
-        data = self._fs.cat_file(self._path, start=offset, end=end)
+        with self._lock:
+            data = self._fs.cat_file(self._path, start=offset, end=end)
         if len(data) == nbytes:
             return bytes(data)
         if len(data) == self.size:  # the server ignores ranges

@@ -5,10 +5,9 @@ from __future__ import annotations
 import io
 import os
 import threading
-import weakref
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from limnd2_xr.container.byte_source import BaseSource, FileStamp, scatter
+from limnd2_xr.container.byte_source import BaseSource, FileStamp, lock_of, scatter
 from limnd2_xr.container.mapping import FileMapping, is_on_local_disk
 from limnd2_xr.errors import CorruptChunk
 from limnd2_xr.options import get_mapping
@@ -285,7 +284,7 @@ class FileObjectSource(BaseSource):
 
     def __init__(self, file: ReadableFile, name: str | None = None) -> None:
         self._file: Any = file
-        self._lock = _lock_of(file)
+        self._lock = lock_of(file)
         with self._lock:
             if not isinstance(file.read(0), bytes | bytearray | memoryview):
                 raise TypeError(f"{file!r} gives text; open it in binary mode")
@@ -346,15 +345,3 @@ def file_object_name(file: object) -> str:
     if isinstance(name, str | os.PathLike) and os.fspath(name):
         return str(os.fspath(name))
     return f"<{type(file).__name__}>"
-
-
-_locks: weakref.WeakKeyDictionary[Any, threading.Lock] = weakref.WeakKeyDictionary()
-_locks_lock = threading.Lock()
-
-
-def _lock_of(file: object) -> threading.Lock:
-    with _locks_lock:
-        try:
-            return _locks.setdefault(file, threading.Lock())
-        except TypeError:  # neither hashable nor weakly referable: one source only
-            return threading.Lock()
