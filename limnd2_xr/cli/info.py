@@ -11,16 +11,20 @@ import typer
 
 from limnd2_xr.cli.render import render
 from limnd2_xr.cli.summary import FileSummary, summarize
+from limnd2_xr.container.source import SourceSpec
 from limnd2_xr.errors import Nd2Error, Nd2Warning
 from limnd2_xr.frames.store import FrameStore
 
 __all__ = ["info"]
 
+_EXPECTED = (ImportError, Nd2Error, OSError, ValueError)
+"""What opening a local file may raise; libraries for URLs raise anything."""
+
 
 def info(
     files: Annotated[
         list[str],
-        typer.Argument(metavar="FILE...", help="Paths or URLs of .nd2 files."),
+        typer.Argument(metavar="FILE", help="Paths or URLs of .nd2 files."),
     ],
     *,
     as_json: Annotated[
@@ -33,14 +37,20 @@ def info(
 ) -> None:
     """Show what is in .nd2 files.
 
-    Sizes, calibration, channels, loops, optics, when and with what it was taken. Exits
-    with 2 if a file could not be read; the others are shown all the same.
+    Sizes, calibration, channels, loops, optics, when and with what they were taken.
+    The command exits with 2 if a file could not be read; the others are shown all
+    the same.
     """
     found = []
     for name in files:
         try:
             summary = _look_at(name)
-        except (ImportError, Nd2Error, OSError, ValueError) as error:
+        except _EXPECTED as error:
+            _complain(name, error)
+            continue
+        except Exception as error:
+            if not _is_remote(name):
+                raise
             _complain(name, error)
             continue
         found.append(summary)
@@ -69,16 +79,30 @@ def _print_json(document: Any) -> None:
         typer.echo(text)
 
 
+def _is_remote(name: str) -> bool:
+    return SourceSpec.of(name).kind == "url"
+
+
 def _complain(name: str, error: Exception) -> None:
+    _say(name, "", _reason(name, error))
+
+
+def _reason(name: str, error: BaseException) -> str:
     if isinstance(error, Nd2Error):
-        text = str(error)
-    elif isinstance(error, FileNotFoundError):
-        text = "no such file"
-    elif isinstance(error, OSError) and error.strerror:
-        text = error.strerror
-    else:
-        text = str(error) or type(error).__name__
-    _say(name, "", text)
+        return str(error)
+    if isinstance(error, FileNotFoundError):
+        if not _is_remote(name):
+            return "no such file"
+        # fsspec says this of whatever went wrong, and has the real error as its cause.
+        if error.__cause__ is not None:
+            return _reason(name, error.__cause__)
+        return error.strerror or "not found"
+    if isinstance(error, OSError) and error.strerror and not _is_remote(name):
+        return error.strerror
+    status, message = getattr(error, "status", None), getattr(error, "message", None)
+    if isinstance(status, int) and status >= 300:
+        return f"HTTP status {status} {message or ''}"
+    return str(error) or type(error).__name__
 
 
 def _say(name: str, kind: str, text: str) -> None:

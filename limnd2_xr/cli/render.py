@@ -66,7 +66,7 @@ def _facts(summary: FileSummary) -> list[tuple[str, str]]:
         ("pixels", _pixels(summary)),
         ("calibration", _calibration(summary)),
         ("taken", _moment(summary.acquired)),
-        ("software", summary.software),
+        ("software", f"{summary.software} {summary.software_version}".strip()),
         ("objective", _objective(summary)),
         ("microscope", summary.microscope),
         ("camera", summary.camera),
@@ -96,9 +96,8 @@ def _pixels(summary: FileSummary) -> str:
 
 
 def _calibration(summary: FileSummary) -> str:
-    if summary.pixel_size_um is None:
-        return "not calibrated"
-    parts = [f"{summary.pixel_size_um:.6g} µm a pixel"]
+    pixel_um = summary.pixel_size_um
+    parts = ["not calibrated" if pixel_um is None else f"{pixel_um:.6g} µm a pixel"]
     if summary.z_step_um is not None:
         parts.append(f"{summary.z_step_um:.6g} µm between slices")
     return ", ".join(parts)
@@ -138,11 +137,11 @@ def loop_text(loop: LoopSummary) -> str:
         parts.append(f"set to {loop.declared_count}")
     if loop.period_s is not None:
         parts.append(f"every {loop.period_s:.6g} s")
-    elif loop.periods:
+    elif loop.dim == "T" and not loop.periods:
+        parts.append("no interval known")
+    if loop.periods:
         counts = [str(period.count) for period in loop.periods if period.valid]
         parts.append(f"periods of {', '.join(counts)} steps")
-    elif loop.dim == "T":
-        parts.append("no interval set")
     if loop.step_um is not None:
         parts.append(f"{loop.step_um:.6g} µm apart")
     if loop.home_index is not None:
@@ -172,7 +171,7 @@ def _channels(channels: tuple[ChannelSummary, ...]) -> Table:
             swatch + Text(channel.color),
             _quantity(channel.excitation_nm, "nm"),
             _quantity(channel.emission_nm, "nm"),
-            _quantity(channel.exposure_ms, "ms"),
+            _exposure(channel.exposure_s),
             _text(channel.modality),
         )
     return table
@@ -187,6 +186,10 @@ def _table(*columns: str) -> Table:
 
 def _quantity(value: float | None, unit: str) -> Text:
     return Text("-" if value is None else f"{value:.6g} {unit}")
+
+
+def _exposure(seconds: float | None) -> Text:
+    return _quantity(None if seconds is None else seconds * 1e3, "ms")
 
 
 def _text(text: str) -> Text:

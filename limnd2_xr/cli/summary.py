@@ -7,6 +7,8 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from limnd2_xr.model.channels import channel_names
 from limnd2_xr.model.experiment import (
     NETimeLoop,
@@ -14,8 +16,11 @@ from limnd2_xr.model.experiment import (
     XYPositionLoop,
     ZStackLoop,
 )
+from limnd2_xr.model.times import acquired, frame_times, time_coordinate
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from limnd2_xr.frames.store import FrameStore
     from limnd2_xr.model.channels import Channel
     from limnd2_xr.model.experiment import Loop
@@ -39,7 +44,8 @@ class ChannelSummary:
     """``#rrggbb``."""
     excitation_nm: float | None
     emission_nm: float | None
-    exposure_ms: float | None
+    exposure_s: float | None
+    """As set, not as recorded."""
     modality: str
     binning: str | None
     camera: str
@@ -70,11 +76,11 @@ class LoopSummary:
 
     dim: str
     count: int
-    """Steps in the file."""
+    """Steps that the image has; fewer than were set where the acquisition stopped."""
     declared_count: int
     """Steps that were set."""
     period_s: float | None = None
-    """Measured mean interval, else the one that was set."""
+    """Mean step of the coordinate ``T``; None where it differs or is unknown."""
     step_um: float | None = None
     home_index: int | None = None
     bottom_to_top: bool | None = None
@@ -107,8 +113,11 @@ class FileSummary:
     microscope: str
     camera: str
     acquired: str
-    """Start of the acquisition, ISO 8601."""
+    """Moment of capture of frame 0, UTC, ISO 8601."""
+    acquisition_start: str
+    """Start of the acquisition, UTC, ISO 8601; frame 0 may be minutes later."""
     software: str
+    software_version: str
     author: str
     description: str
     n_frames: int
@@ -116,7 +125,7 @@ class FileSummary:
     """Sequence numbers that the loops ask for and the file lacks."""
     channels: tuple[ChannelSummary, ...] = field(default=())
     loops: tuple[LoopSummary, ...] = field(default=())
-    """Outermost first, as in the file."""
+    """Outermost first, as in the file. Frames that no loop counts run along T."""
 
     def to_plain(self) -> dict[str, Any]:
         """Return nested dicts and lists that JSON can hold."""
@@ -143,7 +152,7 @@ def summarize(store: FrameStore) -> FileSummary:
     """
     document = store.document
     attributes, optics = document.attributes, document.optics
-    software = f"{document.software.name} {document.software.version}"
+    times = frame_times(document, store.axes, store.records)
     names = channel_names(document.channels)
     return FileSummary(
         path=store.source_name,
@@ -163,39 +172,76 @@ def summarize(store: FrameStore) -> FileSummary:
         zoom=optics.zoom,
         microscope=optics.microscope,
         camera=optics.camera,
-        acquired=document.acquisition_start,
-        software=software.strip(),
+        acquired=_first_moment(store, times),
+        acquisition_start=document.acquisition_start,
+        software=document.software.name,
+        software_version=document.software.version,
         author=document.text.author,
         description=document.text.description,
         n_frames=store.table.n_frames,
         missing_frames=tuple(store.table.missing.tolist()),
         channels=tuple(map(_channel, names, document.channels)),
-        loops=tuple(map(_loop, document.experiment.loops)),
+        loops=_loops(store, times),
     )
 
 
 def _channel(name: str, channel: Channel) -> ChannelSummary:
-    exposure_s = channel.exposure_s
     return ChannelSummary(
         name=name,
         color=channel.color,
         excitation_nm=channel.excitation_nm,
         emission_nm=channel.emission_nm,
-        exposure_ms=None if exposure_s is None else exposure_s * 1e3,
+        exposure_s=channel.exposure_s,
         modality=channel.modality,
         binning=channel.binning,
         camera=channel.camera,
     )
 
 
-def _loop(loop: Loop) -> LoopSummary:
-    common = LoopSummary(
-        dim=loop.dim, count=loop.count, declared_count=loop.declared_count
-    )
+def _first_moment(store: FrameStore, times_s: NDArray[np.float64]) -> str:
+    """Moment of frame 0 as the coordinate ``acquired`` has it; ``""`` if not known."""
+    moments = acquired(store.document, store.axes, times_s)
+    (first,) = moments[store.axes.sequence() == 0]
+    if np.isnat(first):
+        return ""
+    # A Julian day is good for 40 us.
+    millis = round(int(first.astype("datetime64[us]").astype(np.int64)) / 1000)
+    return f"{np.datetime64(millis, 'ms')}Z"
+
+
+def _loops(store: FrameStore, times_s: NDArray[np.float64]) -> tuple[LoopSummary, ...]:
+    document, axes = store.document, store.axes
+    along_t = axes.loops_along("T")
+    found = []
+    for place, (dim, count) in enumerate(axes.nesting):
+        loop = axes.loop(place, document.experiment.loops)
+        summary = LoopSummary(dim=dim, count=count, declared_count=count)
+        if loop is not None:
+            summary = _described(summary, loop)
+        if along_t == (place,):
+            nominal, unit = time_coordinate(document, axes, times_s)
+            period_s = _step(nominal) if unit else None
+            summary = dataclasses.replace(
+                summary, period_s=period_s or summary.period_s
+            )
+        found.append(summary)
+    return tuple(found)
+
+
+def _step(nominal: NDArray[np.float64]) -> float | None:
+    """Step of T; None without one, or where periods with other steps follow."""
+    if len(nominal) < 2:
+        return None
+    step = float(nominal[-1] - nominal[0]) / (len(nominal) - 1)
+    return step if np.allclose(np.diff(nominal), step) else None
+
+
+def _described(summary: LoopSummary, loop: Loop) -> LoopSummary:
+    summary = dataclasses.replace(summary, declared_count=loop.declared_count)
     match loop:
         case TimeLoop():
             period_s = _seconds(loop.avg_period_diff_ms or loop.period_ms)
-            return dataclasses.replace(common, period_s=period_s)
+            return dataclasses.replace(summary, period_s=period_s)
         case NETimeLoop():
             periods = [
                 PeriodSummary(
@@ -205,7 +251,7 @@ def _loop(loop: Loop) -> LoopSummary:
                 )
                 for period in loop.periods
             ]
-            return dataclasses.replace(common, periods=tuple(periods))
+            return dataclasses.replace(summary, periods=tuple(periods))
         case XYPositionLoop():
             positions = [
                 PositionSummary(
@@ -214,18 +260,18 @@ def _loop(loop: Loop) -> LoopSummary:
                     y_um=_known(point.y_um),
                     z_um=point.z_um,
                 )
-                for point in loop.points
+                for point in loop.points[: summary.count]
             ]
-            return dataclasses.replace(common, positions=tuple(positions))
+            return dataclasses.replace(summary, positions=tuple(positions))
         case ZStackLoop():
             return dataclasses.replace(
-                common,
+                summary,
                 step_um=loop.step_um or None,
                 home_index=loop.home_index,
                 bottom_to_top=loop.bottom_to_top,
                 device=loop.device,
             )
-    return common
+    return summary
 
 
 def _seconds(milliseconds: float) -> float | None:

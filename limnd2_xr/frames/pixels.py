@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from isal import isal_zlib
 from isal.igzip_lib import IsalError
+from numpy.lib.stride_tricks import as_strided
 
 from limnd2_xr.errors import CorruptChunk
 from limnd2_xr.frames.planner import takes_all
@@ -21,11 +22,13 @@ __all__ = ["copy_pixels", "inflate_rows", "rows_view"]
 
 Bytes: TypeAlias = "bytes | memoryview | NDArray[np.uint8]"
 
-_WIDE: dict[int, np.dtype[Any]] = {
-    2: np.dtype("<u2"),
-    4: np.dtype("<u4"),
-    8: np.dtype("<u8"),
+_NARROW_AND_WIDE: dict[int, tuple[np.dtype[Any], np.dtype[Any]]] = {
+    size: (np.dtype(f"<u{size}"), np.dtype(f"<u{2 * size}")) for size in (1, 2, 4)
 }
+"""Unsigned types of a component and of a pair of components, by size."""
+
+_CACHED_NBYTES = 2**20
+"""Bytes that stay in a core's cache while they are used twice."""
 
 
 def inflate_rows(packed: Bytes, layout: PixelLayout, stop_row: int) -> bytes:
@@ -151,26 +154,48 @@ def copy_pixels(
         and isinstance(lines, slice)
         and isinstance(rows, slice)
         and takes_all(columns, stored.shape[2])
-        and stored.shape[3] in (2, 4)
-        and stored.shape[3] * stored.dtype.itemsize in _WIDE
-        and stored.strides[2] == stored.shape[3] * stored.dtype.itemsize
+        and stored.shape[3] == 2
+        and stored.dtype.itemsize in _NARROW_AND_WIDE
     ):
-        _split_components(out[frames, :, lines], stored[:, rows, ..., 0], channels)
+        _split_pairs(out[frames, :, lines], stored[:, rows, ..., 0], channels)
         return
     kept = _take(_take(_take(stored[..., 0], rows, 1), columns, 2), channels, 3)
     _put(out, frames, lines, kept.transpose(0, 3, 1, 2))
 
 
-def _split_components(out: NDArray[Any], stored: NDArray[Any], channels: slice) -> None:
-    """Shift components out of whole pixels: faster than strided copies, no cast of values."""
-    bits = stored.dtype.itemsize * 8
-    wide = stored.view(_WIDE[stored.shape[3] * stored.dtype.itemsize])[..., 0]
-    narrow: np.dtype[Any] = np.dtype(f"<u{stored.dtype.itemsize}")
-    for at, channel in enumerate(range(channels.start, channels.stop, channels.step)):
-        # Components are little-endian neighbours: the first is the lowest bits.
-        np.right_shift(
-            wide, bits * channel, out=out[:, at].view(narrow), casting="unsafe"
-        )
+def _split_pairs(out: NDArray[Any], stored: NDArray[Any], channels: slice) -> None:
+    """Copy components out of pixels of two: half the time of a strided copy.
+
+    Goes by blocks that stay in the cache until all components are taken from them.
+    """
+    frames, rows = stored.shape[:2]
+    row_nbytes = stored.shape[2] * 2 * stored.dtype.itemsize
+    some_rows = max(1, min(rows, _CACHED_NBYTES // row_nbytes))
+    some_frames = max(1, _CACHED_NBYTES // (some_rows * row_nbytes))
+    for frame in range(0, frames, some_frames):
+        for row in range(0, rows, some_rows):
+            block = (slice(frame, frame + some_frames), slice(row, row + some_rows))
+            for at, channel in enumerate(
+                range(channels.start, channels.stop, channels.step)
+            ):
+                _copy_component(out[:, at][block], stored[block], channel)
+
+
+def _copy_component(out: NDArray[Any], pairs: NDArray[Any], component: int) -> None:
+    """Copy one of two components by casts that cut pairs back to it.
+
+    A component and what follows it are taken for one number of twice the size; the cast
+    to the size of the component leaves its lower half. No value changes.
+    """
+    size = pairs.dtype.itemsize
+    narrow, wide = _NARROW_AND_WIDE[size]
+    # Behind the last pixel of a row there may be nothing: it is copied by itself.
+    begin = pairs.view(np.uint8)[..., :-1, component * size]
+    numbers = as_strided(
+        begin, (*begin.shape, 2 * size), (*begin.strides, 1), writeable=False
+    ).view(wide)[..., 0]
+    np.copyto(out[..., :-1].view(narrow), numbers, casting="unsafe")
+    out[..., -1] = pairs[..., -1, component]
 
 
 def _take(array: NDArray[Any], pick: Pick, axis: int) -> NDArray[Any]:

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import http.server
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
 import warnings
 from typing import TYPE_CHECKING, Any
 
 import fsspec
+import numpy as np
 import pytest
+import xarray as xr
 from typer.testing import CliRunner
 
 from limnd2_xr.cli.app import app
@@ -25,7 +30,7 @@ from limnd2_xr.testing.synthetic import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from typer.testing import Result
@@ -117,10 +122,10 @@ def test_json_of_one_file_is_an_object(cells: Path) -> None:
     }
     assert found["loops"][2]["step_um"] == 0.5
     dapi, gfp = found["channels"]
-    assert (dapi["name"], dapi["color"], dapi["exposure_ms"]) == (
+    assert (dapi["name"], dapi["color"], dapi["exposure_s"]) == (
         "DAPI",
         "#0000ff",
-        250.0,
+        0.25,
     )
     assert (dapi["excitation_nm"], dapi["emission_nm"]) == (405.0, 461.0)
     assert (gfp["excitation_nm"], gfp["emission_nm"]) == (None, None)
@@ -151,6 +156,100 @@ def test_periods_of_a_time_loop_are_told(tmp_path: Path) -> None:
         (4, False),
     ]
     assert "periods of 2, 3 steps" in run(path).stdout
+
+
+def test_a_run_that_stopped_is_shown_as_long_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "stopped.nd2"
+    spec = SyntheticSpec(
+        loops=(TimeLoop(10, period_ms=2000.0), ZLoop(3)), frame_count=8
+    )
+    path.write_bytes(build(spec).data)
+    plain = json.loads(run(path, "--json").stdout)
+    assert plain["sizes"]["T"] == 3
+    counts = [(loop["count"], loop["declared_count"]) for loop in plain["loops"]]
+    assert counts == [(3, 10), (3, 3)]
+    lines = [" ".join(line.split()) for line in run(path).stdout.splitlines()]
+    assert "T 3 set to 10, every 2 s" in lines
+
+
+def test_positions_that_were_not_reached_are_not_listed(tmp_path: Path) -> None:
+    path = tmp_path / "stopped.nd2"
+    loop = PositionLoop(tuple(Point(float(i), 0.0, name=f"p{i}") for i in range(4)))
+    path.write_bytes(build(SyntheticSpec(loops=(loop,), frame_count=2)).data)
+    (found,) = json.loads(run(path, "--json").stdout)["loops"]
+    assert (found["count"], found["declared_count"]) == (2, 4)
+    assert [position["name"] for position in found["positions"]] == ["p0", "p1"]
+
+
+def test_frames_that_no_loop_counts_run_along_t(tmp_path: Path) -> None:
+    path = tmp_path / "loopless.nd2"
+    spec = SyntheticSpec(frame_count=3, times_ms=[0.0, 250.0, 500.0])
+    path.write_bytes(build(spec).data)
+    (found,) = json.loads(run(path, "--json").stdout)["loops"]
+    assert (found["dim"], found["count"], found["declared_count"]) == ("T", 3, 3)
+    assert found["period_s"] == 0.25
+
+
+@pytest.mark.parametrize(
+    ("loop", "shown"),
+    [
+        (TimeLoop(3, period_ms=10_000.0, avg_period_ms=10_500.0), "T 3 every 10.5 s"),
+        # Not measured: recorded times come before the set period.
+        (TimeLoop(3, period_ms=10_000.0, avg_period_ms=0.0), "T 3 every 2 s"),
+        (TimeLoop(3, period_ms=0.0, avg_period_ms=0.0), "T 3 every 2 s"),
+    ],
+)
+def test_the_period_is_that_of_the_coordinate(
+    tmp_path: Path, loop: TimeLoop, shown: str
+) -> None:
+    path = tmp_path / "times.nd2"
+    spec = SyntheticSpec(loops=(loop,), times_ms=[100.0, 1900.0, 4100.0])
+    path.write_bytes(build(spec).data)
+    lines = [" ".join(line.split()) for line in run(path).stdout.splitlines()]
+    assert shown in lines
+    (found,) = json.loads(run(path, "--json").stdout)["loops"]
+    with xr.open_dataset(path) as ds:
+        steps = np.diff(ds["T"].values)
+    assert found["period_s"] == pytest.approx(float(steps.mean()))
+
+
+def test_no_interval_known_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "times.nd2"
+    spec = SyntheticSpec(
+        loops=(TimeLoop(3, period_ms=0.0, avg_period_ms=0.0),), times_ms=[0.0] * 3
+    )
+    path.write_bytes(build(spec).data)
+    assert "no interval known" in run(path).stdout
+    (found,) = json.loads(run(path, "--json").stdout)["loops"]
+    assert found["period_s"] is None
+
+
+def test_an_uncalibrated_stack_still_shows_its_step(tmp_path: Path) -> None:
+    path = tmp_path / "stack.nd2"
+    spec = SyntheticSpec(loops=(ZLoop(3, step_um=0.5),), calibration_um=None)
+    path.write_bytes(build(spec).data)
+    shown = facts(run(path))["calibration"]
+    assert shown == "not calibrated, 0.5 µm between slices"
+
+
+def test_taken_is_the_moment_of_frame_0(tmp_path: Path) -> None:
+    path = tmp_path / "late.nd2"
+    # Julian day of frame 0; it was taken 90 s after the start.
+    spec = SyntheticSpec(julian_day=2460742.25, times_ms=[90_000.0])
+    path.write_bytes(build(spec).data)
+    found = json.loads(run(path, "--json").stdout)
+    assert found["acquired"] == "2025-03-07T18:00:00.000Z"
+    assert found["acquisition_start"] == "2025-03-07T17:58:30.000Z"
+    assert facts(run(path))["taken"] == "2025-03-07 18:00:00 UTC"
+
+
+def test_a_clock_that_was_never_set_shows_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "timeless.nd2"
+    spec = SyntheticSpec(julian_day=0.0)
+    path.write_bytes(build(spec).data)
+    found = json.loads(run(path, "--json").stdout)
+    assert (found["acquired"], found["acquisition_start"]) == ("", "")
+    assert "taken" not in facts(run(path))
 
 
 def test_missing_frames_are_named_and_warned_of(tmp_path: Path) -> None:
@@ -214,6 +313,99 @@ def test_urls_work(cells: Path) -> None:
     assert found["sizes"]["T"] == 3
 
 
+class Refusing(fsspec.AbstractFileSystem):
+    """A file system whose errors are its own, as those of cloud libraries are."""
+
+    protocol = "refusing"
+
+    def info(self, path: str, **kwargs: object) -> dict[str, object]:
+        raise RefusalError("Unable to\nlocate credentials")
+
+
+class RefusalError(Exception):
+    """Derives from nothing that a program could expect."""
+
+
+def test_whatever_a_file_system_raises_is_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fsspec.register_implementation("refusing", Refusing, clobber=True)
+    result = run("refusing://bucket/a.nd2")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert (
+        result.stderr
+        == "limnd2-xr: refusing://bucket/a.nd2: Unable to locate credentials\n"
+    )
+
+
+def test_an_unexpected_error_of_a_local_file_is_not_hidden(
+    cells: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_arguments: object) -> None:
+        raise RefusalError("a mistake")
+
+    monkeypatch.setattr("limnd2_xr.cli.info.summarize", fail)
+    assert isinstance(run(cells).exception, RefusalError)
+
+
+def test_an_absent_url_is_not_a_missing_local_file() -> None:
+    result = run("memory://absent.nd2")
+    assert result.exit_code == 2
+    assert result.stderr == "limnd2-xr: memory://absent.nd2: not found\n"
+
+
+class StatusHandler(http.server.BaseHTTPRequestHandler):
+    """Answers ``/403/a.nd2`` with the status 403."""
+
+    def do_HEAD(self) -> None:
+        self.send_response(int(self.path.split("/")[1]))
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_GET = do_HEAD  # noqa: N815 - the name is not ours
+
+    def log_message(self, *_arguments: object) -> None:
+        """Keep stderr for the command."""
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), StatusHandler) as served:
+        thread = threading.Thread(target=served.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{served.server_port}"
+        served.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (403, "HTTP status 403 Forbidden"),
+        (404, "HTTP status 404 Not Found"),
+        (500, "HTTP status 500 Internal Server Error"),
+    ],
+)
+def test_the_status_of_a_server_is_told(server: str, status: int, reason: str) -> None:
+    pytest.importorskip("aiohttp")
+    url = f"{server}/{status}/a.nd2"
+    result = run(url, "--json")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == f"limnd2-xr: {url}: {reason}\n"
+
+
+def test_a_refused_connection_is_told() -> None:
+    pytest.importorskip("aiohttp")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    result = run(f"http://127.0.0.1:{port}/a.nd2")
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    assert "Cannot connect to host" in line
+    assert "no such file" not in line
+
+
 def test_an_unknown_protocol_is_reported() -> None:
     result = run("nowhere://cells.nd2")
     assert result.exit_code == 2
@@ -239,6 +431,10 @@ def test_version_and_help() -> None:
     assert (shown.exit_code, shown.stdout.split()[0]) == (0, "limnd2-xr")
     assert "info" in runner.invoke(app, ["--help"]).stdout
     assert runner.invoke(app, ["info"]).exit_code == 2
+    for option in ("-h", "--help"):
+        shown = runner.invoke(app, ["info", option])
+        assert shown.exit_code == 0
+        assert "FILE......" not in shown.stdout
 
 
 @pytest.mark.realdata
@@ -268,24 +464,42 @@ def test_real_files_are_shown(
 
 
 @pytest.mark.realdata
+def test_what_real_files_say_of_time(real_file: Callable[[str], Path]) -> None:
+    rgb = run(real_file("rgb8"))
+    assert facts(rgb)["taken"] == "2024-07-12 10:28:32 UTC"
+    confocal = json.loads(run(real_file("confocal_t3_z10_c2"), "--json").stdout)
+    assert confocal["loops"][0]["period_s"] == pytest.approx(10.6475, abs=5e-5)
+
+
+@pytest.mark.realdata
 def test_known_values_of_a_real_file(real_file: Callable[[str], Path]) -> None:
     found = json.loads(run(real_file("fluo_c4"), "--json").stdout)
     assert found["pixel_size_um"] == 0.323390342594048
     assert (found["magnification"], found["numerical_aperture"]) == (20.0, 0.75)
-    assert [channel["exposure_ms"] for channel in found["channels"]] == pytest.approx(
-        [20.0, 1000.0, 1000.0, 1000.0]
+    assert [channel["exposure_s"] for channel in found["channels"]] == [
+        0.02,
+        1.0,
+        1.0,
+        1.0,
+    ]
+    assert (found["software"], found["software_version"]) == (
+        "NIS-Elements AR",
+        "5.42.03 (Build 1812)",
     )
+    # Frame 0 was taken 249 s after the start.
+    assert found["acquired"] == "2025-04-17T23:39:00.587Z"
+    assert found["acquisition_start"] == "2025-04-17T23:34:51.410Z"
+    assert facts(run(real_file("fluo_c4")))["taken"] == "2025-04-17 23:39:00 UTC"
     names = [channel["name"] for channel in found["channels"]]
     assert names == ["Mono", "DAPI", "FITC BP", "TRITC BP"]
 
 
 def test_the_command_runs_as_a_process(cells: Path) -> None:
-    code = "from limnd2_xr.cli import main; main()"
     environment = {**os.environ, "PYTHONWARNINGS": "error", "NO_COLOR": "1"}
 
     def process(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(  # noqa: S603
-            [sys.executable, "-c", code, *arguments],
+            [sys.executable, "-m", "limnd2_xr", *arguments],
             capture_output=True,
             check=False,
             encoding="utf-8",
