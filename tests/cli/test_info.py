@@ -313,7 +313,7 @@ def test_urls_work(cells: Path) -> None:
     assert found["sizes"]["T"] == 3
 
 
-class Refusing(fsspec.AbstractFileSystem):
+class Refusing(fsspec.AbstractFileSystem):  # type: ignore[misc] - fsspec has no types
     """A file system whose errors are its own, as those of cloud libraries are."""
 
     protocol = "refusing"
@@ -362,7 +362,7 @@ class StatusHandler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    do_GET = do_HEAD  # noqa: N815 - the name is not ours
+    do_GET = do_HEAD
 
     def log_message(self, *_arguments: object) -> None:
         """Keep stderr for the command."""
