@@ -313,7 +313,7 @@ def test_urls_work(cells: Path) -> None:
     assert found["sizes"]["T"] == 3
 
 
-class Refusing(fsspec.AbstractFileSystem):  # type: ignore[misc] - fsspec has no types
+class Refusing(fsspec.AbstractFileSystem):  # type: ignore[misc]
     """A file system whose errors are its own, as those of cloud libraries are."""
 
     protocol = "refusing"
