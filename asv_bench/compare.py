@@ -137,64 +137,76 @@ def raw_map(path: Path) -> Work:
 # ---- metadata -------------------------------------------------------------------------
 
 
-def nd2_metadata(path: Path) -> Work:
+def nd2_core_metadata(path: Path) -> Work:
+    """Get what comes without recorded columns, the software's name and labels."""
     import nd2
 
     def run() -> int:
         with nd2.ND2File(path) as file:
-            parts = (file.attributes, file.experiment, file.metadata, file.text_info)
-            assert all(part is not None for part in parts)
-            file.voxel_size()
-            frames = [
-                file.frame_metadata(i) for i in range(file.attributes.sequenceCount)
-            ]
-            return len(frames)
+            return read_nd2(file)
 
     return Work(run)
 
 
-def nd2_metadata_and_xarray(path: Path) -> Work:
-    """Get what our dataset holds besides: recorded columns, software, a labelled array."""
+def nd2_metadata(path: Path) -> Work:
+    """Get what our document and records hold."""
     import nd2
 
     def run() -> int:
         with nd2.ND2File(path) as file:
-            parts = (file.attributes, file.experiment, file.metadata, file.text_info)
-            assert all(part is not None for part in parts)
-            frames = [
-                file.frame_metadata(i) for i in range(file.attributes.sequenceCount)
-            ]
+            count = read_nd2(file)
+            file.events(orient="list")
+            assert file.custom_data is not None
+            return count
+
+    return Work(run)
+
+
+def nd2_labelled(path: Path) -> Work:
+    """Get what our dataset holds."""
+    import nd2
+
+    def run() -> int:
+        with nd2.ND2File(path) as file:
+            count = read_nd2(file)
             file.events(orient="list")
             assert file.custom_data is not None
             assert file.to_xarray(delayed=True) is not None
-            return len(frames)
+            return count
 
     return Work(run)
 
 
-def our_metadata(path: Path) -> Work:
-    import xarray as xr
+def read_nd2(file: Any) -> int:
+    parts = (file.attributes, file.experiment, file.metadata, file.text_info)
+    assert all(part is not None for part in parts)
+    file.voxel_size()
+    return len([file.frame_metadata(i) for i in range(file.attributes.sequenceCount)])
 
-    import limnd2_xr  # noqa: F401
+
+def our_metadata(path: Path) -> Work:
+    from limnd2_xr.frames.store import FrameStore
+    from limnd2_xr.model.positions import stage_positions
+    from limnd2_xr.model.times import acquired, frame_times
+
+    def run() -> int:
+        with FrameStore.open(path) as store:
+            document, axes, records = store.document, store.axes, store.records
+            times = frame_times(document, axes, records)
+            acquired(document, axes, times)
+            return int(stage_positions(document, axes, records).z.size)
+
+    return Work(run)
+
+
+def our_labelled(path: Path) -> Work:
+    import xarray as xr
 
     def run() -> int:
         with xr.open_dataset(path, engine="nd2") as dataset:
             assert dataset.nd2.metadata is not None
             loaded = {name: dataset[name].values for name in dataset.coords}
             return int(loaded["time"].size)
-
-    return Work(run)
-
-
-def our_store(path: Path) -> Work:
-    from limnd2_xr.container.source import SourceSpec
-    from limnd2_xr.frames.store import FrameStore
-
-    def run() -> int:
-        store = FrameStore.open(SourceSpec.of(path))
-        count = store.table.n_frames
-        store.close()
-        return int(count)
 
     return Work(run)
 
@@ -308,10 +320,19 @@ def cases() -> dict[str, Case]:
             raw=raw_whole,
             target=Target(over_nd2=1),
             repeats=30,
-            extras={
-                "this package without xarray (FrameStore.open)": our_store,
-                "nd2 with events(), custom_data and to_xarray(delayed=True)": nd2_metadata_and_xarray,
-            },
+            extras={"nd2 without recorded columns and software": nd2_core_metadata},
+        )
+        for path in sorted(REAL.glob("*.nd2"))
+    }
+    found |= {
+        f"label-{path.stem}": Case(
+            title=f"the same as a labelled array, {path.stem}",
+            file=str(path),
+            nd2=nd2_labelled,
+            ours=our_labelled,
+            raw=raw_whole,
+            target=Target(over_nd2=1),
+            repeats=30,
         )
         for path in sorted(REAL.glob("*.nd2"))
     }
