@@ -24,6 +24,7 @@ from limnd2_xr.model.channels import samples_per_channel
 from limnd2_xr.model.document import Nd2Document
 from limnd2_xr.model.raw import (
     ATTRIBUTES,
+    DATA_CHUNKS,
     EXPERIMENT,
     PICTURE,
     RawMetadata,
@@ -70,10 +71,8 @@ class SoundIndex:
     """All chunks."""
     header_nbytes: int
     """Bytes from the start of a frame's chunk to its pixels, as a sample has it."""
-    trees: tuple[str, ...]
-    """Names of the metadata chunks that hold trees."""
     payloads: Mapping[str, bytes]
-    """Payloads of these and of the chunks that hold plain arrays."""
+    """Payloads of the metadata chunks, trees and plain arrays."""
 
 
 def open_index(source: ByteSource) -> SoundIndex:
@@ -94,18 +93,12 @@ def open_index(source: ByteSource) -> SoundIndex:
         read.
     """
     loaded = read_index(source)
-    index, reason = loaded.index, loaded.rebuilt
-    prefetch = loaded.prefetch
-    payloads, wrong = _try_payloads(index, prefetch)
-    samples = _sample_frames(index) | _suspects(index)
-    prefetch.fetch((e.offset, e.offset + FRAME_HEAD_NBYTES) for e in samples.values())
-    wrong = wrong or next(iter(check_entries(prefetch, samples)), None)
+    index, reason, prefetch = loaded.index, loaded.rebuilt, loaded.prefetch
+    payloads, wrong = _compare(index, prefetch)
     if wrong and reason is None:
-        index = rebuild_index(source, index)
+        index, payloads = rebuild_index(source, index), None
         reason = f"chunk {wrong} is not where the chunk map says; the file was scanned"
-        payloads = None
-    lacking = None if reason else _lacking(index, source)
-    if lacking:
+    elif reason is None and (lacking := _lacking(index, source)):
         found = rebuild_index(source, index)
         if lacking in found:
             index, payloads = found, None
@@ -116,14 +109,11 @@ def open_index(source: ByteSource) -> SoundIndex:
             f"{source.name}: the chunk map is damaged or missing: {reason}; "
             f"{len(family) if family else 0} frames were found"
         )
-    if payloads is None:
-        payloads = _readable_payloads(index, prefetch)
     return SoundIndex(
         version=loaded.version,
         index=index,
         header_nbytes=_header_nbytes(index, prefetch),
-        trees=tuple(chunks_to_read(index)[0]),
-        payloads=payloads,
+        payloads=payloads or _readable_payloads(index, prefetch),
     )
 
 
@@ -132,14 +122,22 @@ def _metadata_entries(index: ChunkIndex) -> dict[str, Entry]:
     return {name: entry for name in (*trees, *plain) if (entry := index.find(name))}
 
 
-def _try_payloads(
+def _compare(
     index: ChunkIndex, prefetch: RegionCache
 ) -> tuple[dict[str, bytes] | None, str | None]:
-    """Payloads of all metadata chunks in few reads, or the name of one that is wrong."""
+    """Payloads of all metadata chunks in few reads, or the name of one that is wrong.
+
+    A frame of the sample may be the wrong one, too.
+    """
+    entries = _metadata_entries(index)
     try:
-        return prefetch.chunks(_metadata_entries(index)), None
+        payloads = prefetch.chunks(entries)
     except CorruptChunk as error:
         return None, error.chunk
+    others = _sample_frames(index) | _suspects(index, entries)
+    prefetch.fetch((e.offset, e.offset + FRAME_HEAD_NBYTES) for e in others.values())
+    wrong = check_entries(prefetch, others)
+    return payloads, wrong[0] if wrong else None
 
 
 def _readable_payloads(index: ChunkIndex, prefetch: RegionCache) -> dict[str, bytes]:
@@ -182,7 +180,7 @@ def _lacking(index: ChunkIndex, source: ByteSource) -> str | None:
     return frame_name(int(family.numbers[holes[0]]) + 1) if len(holes) else None
 
 
-def _suspects(index: ChunkIndex) -> dict[str, Entry]:
+def _suspects(index: ChunkIndex, entries: Mapping[str, Entry]) -> dict[str, Entry]:
     """Chunks of any name, if one that nearly every file has is not among them.
 
     A bit of its name may have flipped in the map.
@@ -191,7 +189,7 @@ def _suspects(index: ChunkIndex) -> dict[str, Entry]:
     usual = [ATTRIBUTES, PICTURE]
     if frames is not None and len(frames) > 1:
         usual.append(EXPERIMENT)
-    if all(any(name in index for name in names) for names in usual):
+    if all(any(name in entries for name in names) for names in usual):
         return {}
     found = {name: entry for name in index.names() if (entry := index.find(name))}
     for family in index.families().values():
@@ -237,10 +235,10 @@ def read_metadata(opened: SoundIndex) -> tuple[Nd2Document, FrameRecords]:
         For every other metadata chunk that is damaged, and then left out.
     """
     levels: dict[str, Level] = {}
-    data = dict(opened.payloads)
-    for name in opened.trees:
-        payload = data.pop(name, None)
-        if payload is None:
+    data: dict[str, bytes] = {}
+    for name, payload in opened.payloads.items():
+        if name in DATA_CHUNKS:
+            data[name] = payload
             continue
         try:
             levels[name] = _decode(payload, name, opened.index)
