@@ -7,6 +7,7 @@ nothing heavy: the rest is loaded when a file is opened.
 from __future__ import annotations
 
 import os
+import stat
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from xarray.backends import BackendEntrypoint
@@ -28,6 +29,8 @@ Those of version 1 begin as every JPEG 2000 file does: only their suffix tells t
 def _has_magic(path: str) -> bool:
     """Look at the first bytes of a local file; a URL is not fetched for this."""
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - as below
+            return False
         with open(path, "rb") as file:  # noqa: PTH123 - pathlib would mend URLs to paths
             return file.read(8).startswith(MAGIC)
     except (OSError, ValueError):

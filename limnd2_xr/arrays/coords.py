@@ -11,7 +11,11 @@ from xarray.core import indexing
 from limnd2_xr.arrays.lazy import PerFrameArray
 from limnd2_xr.model.channels import channel_names, unique_names
 from limnd2_xr.model.experiment import XYPositionLoop
-from limnd2_xr.model.positions import stage_positions, z_coordinate
+from limnd2_xr.model.positions import (
+    StagePositions,
+    stage_positions,
+    z_coordinate,
+)
 from limnd2_xr.model.times import acquired, frame_times, time_coordinate
 
 if TYPE_CHECKING:
@@ -41,62 +45,69 @@ def coordinates(
     skip
         Names to leave out.
     """
+    document, axes, records = state.document, state.axes, state.records
+    stage = stage_positions(document, axes, records)
+    times = frame_times(document, axes, records)
     made = {
-        **_per_frame(state, manager),
-        **_along_loops(state),
+        **_times(state, manager, times),
+        **_stage(state, stage),
+        **_along_loops(state, stage, times),
         **_per_channel(state),
         **_in_plane(state),
     }
     return {name: variable for name, variable in made.items() if name not in skip}
 
 
-def _per_frame(
-    state: StoreState, manager: CachingFileManager[FrameStore]
+def _times(
+    state: StoreState,
+    manager: CachingFileManager[FrameStore],
+    known: NDArray[np.float64],
 ) -> dict[str, xr.Variable]:
-    document, axes, records = state.document, state.axes, state.records
-    dims = axes.dims
-    stage = stage_positions(document, axes, records)
-    made = {}
-    times: Any
-    taken: Any
-    if records.has_times or not state.table.numbers.size:
-        times = frame_times(document, axes, records)
-        taken = acquired(document, axes, times)
+    dims, shape = state.axes.dims, state.axes.shape
+    times: Any = known
+    if state.records.has_times or not state.table.numbers.size:
+        taken: Any = acquired(state.document, state.axes, known)
     else:
         # Without a cache the times lie with the frames: a read each, so only on demand.
-        times = _lazily(manager, _stored_times, axes.shape, "float64")
-        taken = _lazily(manager, _stored_acquired, axes.shape, "datetime64[ns]")
-    made["time"] = _variable(
-        dims, times, "time since the start of the acquisition", "s"
-    )
-    made["acquired"] = xr.Variable(
+        times = _lazily(manager, _stored_times, shape, "float64")
+        taken = _lazily(manager, _stored_acquired, shape, "datetime64[ns]")
+    time = _variable(dims, times, "time since the start of the acquisition", "s")
+    moment = xr.Variable(
         dims,
         taken,
         {"long_name": "time of capture (UTC)"},
         {"units": "microseconds since 1970-01-01", "dtype": "int64"},
     )
-    for axis in "xyz":
-        name = f"stage {axis.upper()} position"
-        made[f"stage_{axis}"] = _variable(dims, getattr(stage, axis), name, "um")
+    return {"time": time, "acquired": moment}
+
+
+def _stage(state: StoreState, stage: StagePositions) -> dict[str, xr.Variable]:
+    dims = state.axes.dims
+    made = {
+        f"stage_{axis}": _variable(
+            dims, getattr(stage, axis), f"stage {axis.upper()} position", "um"
+        )
+        for axis in "xyz"
+    }
     missing = state.table.missing
     if len(missing):
-        flags = np.isin(axes.sequence(), missing)
+        flags = np.isin(state.axes.sequence(), missing)
         made["missing"] = _variable(dims, flags, "frame is not in the file")
     return made
 
 
-def _along_loops(state: StoreState) -> dict[str, xr.Variable]:
-    document, axes, records = state.document, state.axes, state.records
+def _along_loops(
+    state: StoreState, stage: StagePositions, times: NDArray[np.float64]
+) -> dict[str, xr.Variable]:
+    document, axes = state.document, state.axes
     made = {}
     for dim, length in zip(axes.dims, axes.shape, strict=True):
         if dim == "T":
-            times = frame_times(document, axes, records)
             values, unit = time_coordinate(document, axes, times)
             name = "time" if unit else "time point"
             made["T"] = _variable(("T",), values, name, unit)
         elif dim == "Z":
-            stage_z = stage_positions(document, axes, records).z
-            values, unit = z_coordinate(document, axes, stage_z)
+            values, unit = z_coordinate(document, axes, stage.z)
             name = "distance from the home plane" if unit else "slice"
             made["Z"] = _variable(("Z",), values, name, unit)
         elif dim == "P":
@@ -107,20 +118,29 @@ def _along_loops(state: StoreState) -> dict[str, xr.Variable]:
 
 
 def _positions(state: StoreState, length: int) -> dict[str, xr.Variable]:
-    loops = state.document.experiment.loops
-    found = [loop.points for loop in loops if isinstance(loop, XYPositionLoop)]
-    points = found[0][:length] if found else ()
-    names = [point.name for point in points]
+    """Names and places of the points; of loops in each other the inner one's place."""
+    axes = state.axes
+    names = [""] * length
+    places = np.full((length, 3), np.nan)
+    for place in axes.loops_along("P"):
+        loop = axes.loop(place, state.document.experiment.loops)
+        if not isinstance(loop, XYPositionLoop):
+            continue
+        for i, k in enumerate(axes.loop_index(place).tolist()):
+            if k < len(loop.points):
+                point = loop.points[k]
+                names[i] = " ".join(name for name in (names[i], point.name) if name)
+                places[i] = [
+                    np.nan if v is None else v
+                    for v in (point.x_um, point.y_um, point.z_um)
+                ]
     labels: NDArray[Any] = np.arange(length)
     if any(names):
-        names += [""] * (length - len(names))
         labels = _texts(unique_names([name or str(i) for i, name in enumerate(names)]))
     made = {"P": _variable(("P",), labels, "position")}
-    for axis in "xyz":
-        values = np.full(length, np.nan)
-        values[: len(points)] = [getattr(point, f"{axis}_um") for point in points]
+    for axis, values in zip("xyz", places.T, strict=True):
         name = f"stage {axis.upper()} of the position as set"
-        made[f"position_{axis}"] = _variable(("P",), values, name, "um")
+        made[f"position_{axis}"] = _variable(("P",), values.copy(), name, "um")
     return made
 
 

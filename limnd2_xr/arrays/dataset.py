@@ -82,17 +82,24 @@ def dataset_of(state: StoreState, skip: frozenset[str] = frozenset()) -> xr.Data
     """
     manager = CachingFileManager(_open, state, mode="r")
     attrs, source = image_attributes(state), state.spec.name
+    chunks = preferred_chunks(state)
     variables = {}
     if IMAGE not in skip:
         pixels = indexing.LazilyIndexedArray(FrameArray(manager, state))
+        # No dtype: it would round what is computed from the pixels when that is saved.
         encoding = {
-            "preferred_chunks": preferred_chunks(state),
+            "preferred_chunks": chunks,
             "source": source,
             "original_shape": state.shape,
-            "dtype": state.table.layout.dtype,
         }
         variables[IMAGE] = xr.Variable(state.dims, pixels, attrs, encoding)
-    coords = xr.Coordinates(coordinates(state, manager, skip), indexes={})
+    made = coordinates(state, manager, skip)
+    for variable in made.values():
+        # Blocks of the same size along the same dim, or dask finds them inconsistent.
+        variable.encoding["preferred_chunks"] = {
+            str(dim): chunks[str(dim)] for dim in variable.dims
+        }
+    coords = xr.Coordinates(made, indexes={})
     dataset = xr.Dataset(variables, coords, attrs)
     dataset.encoding["source"] = source
     dataset.set_close(manager.close)

@@ -36,6 +36,10 @@ class FrameArray(BackendArray):
         self._manager = manager
         self.shape = state.shape
         self.dtype = state.table.layout.dtype
+        self._state = state
+
+    def __dask_tokenize__(self) -> str:
+        return self._state.token
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         if isinstance(key, indexing.VectorizedIndexer):

@@ -107,6 +107,11 @@ class ByteSource(Protocol):
         ...
 
     @property
+    def requests(self) -> int:
+        """Reads at the same time that make sense: 1 for disks, several for servers."""
+        ...
+
+    @property
     def closed(self) -> bool:
         """Whether `close` was called."""
         ...
@@ -172,12 +177,15 @@ class BaseSource(ABC):
     ranges inside the file.
     """
 
-    __slots__ = ("_closed", "gap_nbytes", "name", "stamp")
+    __slots__ = ("_closed", "gap_nbytes", "name", "requests", "stamp")
 
-    def __init__(self, name: str, stamp: FileStamp, gap_nbytes: int) -> None:
+    def __init__(
+        self, name: str, stamp: FileStamp, gap_nbytes: int, requests: int = 1
+    ) -> None:
         self.name = name
         self.stamp = stamp
         self.gap_nbytes = gap_nbytes
+        self.requests = requests
         self._closed = False
 
     @property

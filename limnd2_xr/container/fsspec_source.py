@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["FsspecSource"]
 
 _GAP_NBYTES = 1 << 20
+_REQUESTS = 16
 _MAX_WHOLE_NBYTES = 64 << 20
 _STAMP_KEYS = (
     "ETag",
@@ -96,7 +97,8 @@ class FsspecSource(BaseSource):
         self._path = path
         is_shared = getattr(fs, "async_impl", False) or "memory" in fs.protocol
         self._lock = nullcontext() if is_shared else lock_of(fs)
-        super().__init__(name, remote_stamp(fs, path, name), _GAP_NBYTES)
+        requests = _REQUESTS if getattr(fs, "async_impl", False) else 1
+        super().__init__(name, remote_stamp(fs, path, name), _GAP_NBYTES, requests)
 
     def _fetch(self, offset: int, nbytes: int) -> bytes:
         end = offset + nbytes

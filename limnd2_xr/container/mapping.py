@@ -11,31 +11,48 @@ from __future__ import annotations
 
 import mmap
 import os
+import weakref
 from pathlib import Path
 
-__all__ = ["FileMapping", "is_on_local_disk"]
+__all__ = ["FileMapping", "count_resident", "is_on_local_disk"]
 
 _LOCAL_TYPES = frozenset(
     {
         "bcachefs",
         "btrfs",
-        "exfat",
         "ext2",
         "ext3",
         "ext4",
         "f2fs",
         "jfs",
-        "ntfs3",
         "overlay",
         "ramfs",
         "reiserfs",
         "tmpfs",
-        "vfat",
         "xfs",
         "zfs",
     }
 )
 _MOUNTS = Path("/proc/self/mountinfo")
+
+
+_mappings: weakref.WeakSet[FileMapping] = weakref.WeakSet()
+_RESIDENT_NBYTES = 256 << 20
+_resident = 0
+
+
+def count_resident(nbytes: int) -> None:
+    """Note that so many bytes of mappings were touched; bound what stays in the process.
+
+    Pages of a mapping count as memory of the process until they are let go, although the
+    system can take them back at any time. Dask pauses workers that seem to hold much.
+    """
+    global _resident  # noqa: PLW0603 - a rough count is enough, so there is no lock
+    _resident += nbytes
+    if _resident > _RESIDENT_NBYTES:
+        _resident = 0
+        for mapping in list(_mappings):
+            mapping.let_go()
 
 
 class FileMapping:
@@ -51,12 +68,18 @@ class FileMapping:
         Bytes to map, more than 0.
     """
 
-    __slots__ = ("_map", "content")
+    __slots__ = ("__weakref__", "_map", "content")
 
     def __init__(self, fd: int, size: int) -> None:
         self._map = mmap.mmap(fd, size, access=mmap.ACCESS_READ)
         self.content = memoryview(self._map)
         """All bytes, read-only."""
+        _mappings.add(self)
+
+    def let_go(self) -> None:
+        """Drop the pages from the process; they stay in the system's cache."""
+        if hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED)
 
     def will_need(self, offset: int, nbytes: int) -> None:
         """Have the system read a range, not just a page and what follows it."""

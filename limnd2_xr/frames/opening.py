@@ -304,9 +304,10 @@ def find_frames(
     axes = Axes.from_loops(
         document.experiment.loops, frame_count=declared or highest, present=len(numbers)
     )
-    if axes.extra_frames:
+    beyond = int((numbers >= axes.n_frames).sum() + (numbers < 0).sum())
+    if beyond:
         warn_user(
-            f"{source.name}: the file holds {axes.extra_frames} frames more than its loops "
+            f"{source.name}: the file holds {beyond} frames more than its loops "
             f"({_in_words(axes)}) have places for; they are left out"
         )
     table = FrameTable(
@@ -346,8 +347,11 @@ def _pixel_nbytes(nbytes: NDArray[np.uint64]) -> NDArray[np.int64]:
 
 
 def _first_number(numbers: NDArray[np.int64], declared: int) -> int:
-    """1 where the frames are numbered from 1 on (FORMAT 2.3), 0 where 0 is missing."""
-    from_one = numbers[0] == 1 and numbers[-1] == (declared or len(numbers))
+    """1 where the frames are numbered from 1 on (FORMAT 2.3), 0 where 0 is missing.
+
+    There is a frame whose number is the count of frames only if they count from 1.
+    """
+    from_one = numbers[0] >= 1 and numbers[-1] == (declared or len(numbers))
     return 1 if from_one else 0
 
 

@@ -2,8 +2,8 @@
 
 An outer index selects along each dimension on its own. Here it is split into what it
 asks of the loops (which frames), of Y (which rows, hence which bytes of a frame) and of
-X, C and S (what is kept of the bytes read). The result is a `ReadPlan`: byte ranges
-sorted by offset and grouped into reads.
+X, C and S (what is kept of the bytes read); and byte ranges, sorted by offset, are
+grouped into reads.
 """
 
 from __future__ import annotations
@@ -86,7 +86,13 @@ def normalize(key: AxisKey, length: int, dim: str) -> Pick:
         return np.arange(start, stop, step, dtype=np.int64)
     indices = np.asarray(key)
     if indices.dtype == bool:
+        if indices.shape != (length,):
+            raise IndexError(
+                f"mask of shape {indices.shape} for dimension {dim} of length {length}"
+            )
         indices = np.flatnonzero(indices)
+    if indices.dtype.kind not in "iu" and indices.size:
+        raise IndexError(f"index of type {indices.dtype} for dimension {dim}")
     indices = np.atleast_1d(indices).astype(np.int64)
     if indices.size == 0:
         return slice(0, 0, 1)

@@ -30,6 +30,7 @@ from limnd2_xr.frames.planner import (
 )
 from limnd2_xr.frames.table import TIME_NBYTES
 from limnd2_xr.frames.threads import run_all
+from limnd2_xr.options import get_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,10 +55,15 @@ THREADED_NBYTES = 4 * 2**20
 """Smaller reads are done before threads have shared the work out."""
 PACKED_THREADED_NBYTES = 2**16
 """The same for compressed frames."""
+CHEAP_NBYTES = 2**16
+"""So much may be read needlessly to save a request, however little is wanted."""
 KEPT_STAGING_NBYTES = 64 * 2**20
 """Each thread keeps a staging buffer of up to this size."""
 
 _HEAD = struct.Struct("<4sIQ")
+
+_kept = threading.local()
+"""The staging buffer of each thread, for all open files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,8 +117,6 @@ class FrameReader:
         Where the frames are.
     times_ms
         Time of each frame as recorded apart from the frames, where the file has that.
-    fill_value
-        Delivered for frames that the file lacks.
     """
 
     def __init__(
@@ -121,18 +125,15 @@ class FrameReader:
         table: FrameTable,
         *,
         times_ms: NDArray[np.float64] | None = None,
-        fill_value: int = 0,
     ) -> None:
         self.source = source
         self.table = table
-        self.fill_value = fill_value
         self._times_ms = times_ms
         # What headers taught so far. Threads may write the same values twice, which is
         # harmless: the offset is stored before the flag that lets others rely on it.
         self._pixel_offsets = table.chunk_offsets + table.header_nbytes
         self._nbytes = table.nbytes.copy()
         self._checked = np.zeros(len(table.numbers), dtype=bool)
-        self._local = threading.local()
 
     def read_into(self, out: NDArray[Any], selection: FrameSelection) -> None:
         """Fill `out` with the pixels selected.
@@ -162,7 +163,7 @@ class FrameReader:
             return
         present = rows >= 0
         if not present.all():
-            out[~present] = self.fill_value
+            out[~present] = 0
         targets = np.flatnonzero(present)
         if layout.compression == "zlib":
             groups = self._plan_packed(rows[targets], targets, selection)
@@ -198,7 +199,6 @@ class FrameReader:
         rows = self.table.rows(sequence)
         times = np.full(len(sequence), np.nan)
         targets = np.flatnonzero(rows >= 0)
-        self._learn_headers(rows[targets])
         nbytes = np.full(len(targets), TIME_NBYTES, dtype=np.int64)
         groups = self._groups(
             rows[targets], targets, nbytes, _NO_RUN, READ_LIMIT_NBYTES, -TIME_NBYTES
@@ -206,6 +206,14 @@ class FrameReader:
 
         def read(group: _Group) -> None:
             base, staged = self._stage(group)
+            self._check(group.rows, base, staged)
+            if self._moved(group).any():
+                # What was read is not what their headers, known by now, ask for.
+                for row, target in zip(group.rows, group.targets, strict=True):
+                    at = int(self._pixel_offsets[row]) - TIME_NBYTES
+                    stored = self.source.read_at(at, TIME_NBYTES)
+                    (times[target],) = struct.unpack("<d", stored)
+                return
             for target, start in zip(group.targets, group.starts - base, strict=True):
                 times[target] = np.frombuffer(staged, "<f8", 1, start)[0]
 
@@ -267,10 +275,12 @@ class FrameReader:
             # Nothing is read, so nothing is gained by keeping neighbours together.
             grouped = shares(nbytes, limit_nbytes=limit_nbytes)
         else:
+            # Of what lies between frames no more is read than of the frames themselves.
+            worth = max(CHEAP_NBYTES, int(nbytes.max(initial=0)))
             grouped = group_reads(
                 self._begin(whole),
                 whole.starts + whole.nbytes,
-                gap_nbytes=self.source.gap_nbytes,
+                gap_nbytes=min(self.source.gap_nbytes, worth),
                 limit_nbytes=limit_nbytes,
             )
         return [whole.subset(slice(begin, end)) for begin, end in grouped]
@@ -337,8 +347,10 @@ class FrameReader:
             )
         pixels = header.data_offset + TIME_NBYTES
         usual = offset + self.table.header_nbytes
+        # A frame alone has no others to be unlike; that it may begin there has to do.
+        alone = len(self.table.numbers) < 2
         if pixels != usual and not (
-            self._may_begin(row, pixels) and not self._may_begin(row, usual)
+            self._may_begin(row, pixels) and (alone or not self._may_begin(row, usual))
         ):
             raise self._corrupt(
                 row,
@@ -392,11 +404,12 @@ class FrameReader:
     ) -> None:
         # No function here may hold itself, as a recursive closure does: it would keep
         # the output alive until the garbage collector comes by.
-        if not threaded:
+        if threaded or self.source.requests > 1:
+            threads = max(get_threads(), self.source.requests)
+            run_all(partial(self._attempt, read=read), groups, threads)
+        else:
             for group in groups:
                 self._attempt(group, read)
-        else:
-            run_all(partial(self._attempt, read=read), groups)
 
     def _attempt(self, group: _Group, read: Callable[[_Group], None]) -> None:
         """Read a group; have an error name the frame that it is about."""
@@ -443,9 +456,9 @@ class FrameReader:
     def _staging(self, nbytes: int) -> memoryview:
         if nbytes > KEPT_STAGING_NBYTES:
             return np.empty(nbytes, dtype=np.uint8).data
-        kept: NDArray[np.uint8] | None = getattr(self._local, "staging", None)
+        kept: NDArray[np.uint8] | None = getattr(_kept, "staging", None)
         if kept is None or len(kept) < nbytes:
-            kept = self._local.staging = np.empty(nbytes, dtype=np.uint8)
+            kept = _kept.staging = np.empty(nbytes, dtype=np.uint8)
         return kept[:nbytes].data
 
     def _moved(self, group: _Group) -> NDArray[np.bool_]:

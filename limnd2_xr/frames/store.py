@@ -59,8 +59,11 @@ class StoreState:
     @cached_property
     def token(self) -> str:
         """Digest that is equal for equal files opened from the same place."""
-        parts = (self.spec.name, self.stamp, self.table.token)
-        return hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()
+        parts = (self.spec.location, self.stamp, self.table.token, self.axes)
+        digest = hashlib.blake2b(repr(parts).encode(), digest_size=16)
+        if isinstance(self.spec.content, bytes):
+            digest.update(self.spec.content)
+        return digest.hexdigest()
 
     def __hash__(self) -> int:
         return hash(self.token)
@@ -68,7 +71,7 @@ class StoreState:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, StoreState):
             return NotImplemented
-        return self.spec == other.spec and self.token == other.token
+        return self is other or (self.spec == other.spec and self.token == other.token)
 
     def __dask_tokenize__(self) -> str:
         return self.token
@@ -291,8 +294,12 @@ class FrameStore:
         Returns
         -------
         ndarray of float64
-            One a frame, by sequence number; NaN for missing frames.
+            One a frame, by sequence number; NaN for missing frames. Read once.
         """
+        return self._stored_times
+
+    @cached_property
+    def _stored_times(self) -> NDArray[np.float64]:
         return self._reader.read_times(np.arange(self.table.n_frames, dtype=np.int64))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from limnd2_xr.options import get_threads
@@ -22,7 +23,9 @@ _pool_size = 0
 _inside = threading.local()
 
 
-def run_all(work: Callable[[T], object], items: Sequence[T]) -> None:
+def run_all(
+    work: Callable[[T], object], items: Sequence[T], threads: int | None = None
+) -> None:
     """Call `work` on each item, on threads where there is more than one.
 
     The calling thread takes part, so a pool that is busy with other calls slows this
@@ -34,8 +37,12 @@ def run_all(work: Callable[[T], object], items: Sequence[T]) -> None:
         Called once an item; what it returns is dropped.
     items
         In the order in which they should start.
+    threads
+        How many at most; `get_threads` if not said. More than cores help where they
+        wait for a server.
     """
-    threads = min(get_threads(), len(items))
+    size = threads or get_threads()
+    threads = min(size, len(items))
     if threads <= 1 or getattr(_inside, "busy", False):
         for item in items:
             work(item)
@@ -58,8 +65,10 @@ def run_all(work: Callable[[T], object], items: Sequence[T]) -> None:
         finally:
             _inside.busy = False
 
-    pool = _shared_pool(get_threads())
-    futures = [pool.submit(drain) for _ in range(threads - 1)]
+    pool = _shared_pool(size)
+    futures = []
+    with suppress(RuntimeError):  # the interpreter is ending: no new threads
+        futures += [pool.submit(drain) for _ in range(threads - 1)]
     drain()
     for future in futures:
         if not future.cancel():

@@ -28,8 +28,8 @@ __all__ = ["DIM_ORDER", "Axes"]
 DIM_ORDER: Final[tuple[Dim, ...]] = ("U", "T", "P", "Z")
 """Order of the loop dims in every array."""
 
-_FRAMES_PER_PRESENT: Final = 64
-_FRAMES_FREE: Final = 4096
+_FRAMES_PER_PRESENT: Final = 4
+_FRAMES_FREE: Final = 64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,8 +95,8 @@ class Axes:
         Raises
         ------
         CorruptChunk
-            If the loops inside the outermost promise over 64 times the frames there
-            are (and 4096 more): no array of that shape is worth allocating.
+            If the loops inside the outermost promise over 4 times the frames there
+            are (and 64 more): no array of that shape is worth allocating.
 
         Examples
         --------

@@ -115,9 +115,12 @@ class _PendingLevel(Level):
         Level.__init__(self)
         try:
             _decode_records(self._data, self, self._span, self._depth, lazy=True)
-        except BaseException:
+        except CorruptChunk as error:
             del self.names, self.kinds, self.values  # so that the next one fails too
-            raise
+            # Whoever looks in later knows the chunk, but not where its payload began.
+            raise CorruptChunk(
+                f"at byte {error.offset} of its payload: {error.reason}"
+            ) from error
         return getattr(self, name)
 
 

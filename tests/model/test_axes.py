@@ -169,7 +169,8 @@ def test_hostile_inner_counts_are_refused() -> None:
 
 
 def test_many_missing_frames_are_kept_within_bounds() -> None:
-    assert Axes.from_loops(loops(("T", 5000)), 5000, 100).shape == (5000,)
+    assert Axes.from_loops(loops(("T", 464)), 464, 100).shape == (464,)
+    assert Axes.from_loops(loops(("T", 465)), 465, 100).shape == (100,)
 
 
 @given(
@@ -182,9 +183,9 @@ def test_any_promise_is_cut_within_bounds_or_refused(
     try:
         axes = Axes.from_loops(loops(*scaled), frame_count, present)
     except CorruptChunk:
-        assert math.prod(n for _, n in scaled[1:]) > 64 * present + 4096
+        assert math.prod(n for _, n in scaled[1:]) > 4 * present + 64
         return
-    assert 1 <= axes.n_frames <= 65 * present + 2 * 4096
+    assert 1 <= axes.n_frames <= 5 * present + 2 * 64
     assert axes.sequence().shape == axes.shape
 
 

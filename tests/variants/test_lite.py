@@ -453,6 +453,5 @@ def test_damage_in_a_level_that_waits_is_found_when_it_is_looked_into() -> None:
     assert sound["number"] == 1
     injured = tree.level("outer0", create=True).level("inner", create=True)
     for _ in range(2):
-        with pytest.raises(CorruptChunk, match="unknown record type 99") as caught:
+        with pytest.raises(CorruptChunk, match=f"byte {at} .*unknown record type 99"):
             _ = injured.names
-        assert caught.value.offset == at
