@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,10 @@ import pytest
 import xarray as xr
 
 import limnd2_xr
+from limnd2_xr.arrays import dataset
 from limnd2_xr.arrays.dataset import preferred_chunks
 from limnd2_xr.frames.store import FrameStore
+from limnd2_xr.testing.counting import count_reads
 from limnd2_xr.testing.synthetic import (
     ChannelSpec,
     Column,
@@ -286,3 +289,66 @@ def test_chunks_take_the_preferred_blocks(tmp_path: Any) -> None:
         xr.open_dataset(path, chunks={"T": 100}) as ds,
     ):
         assert ds["image"].data.npartitions == 3
+
+
+def test_blocks_of_all_variables_fit_together(tmp_path: Any) -> None:
+    spec = SyntheticSpec(loops=(TimeLoop(30), ZLoop(2)), width=1024, height=2)
+    path = build(spec).save(tmp_path / "cells.nd2")
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        xr.open_dataset(path, chunks=None) as whole,
+    ):
+        patch.setattr(dataset, "BLOCK_NBYTES", 2**16)
+        with xr.open_dataset(path, chunks={}) as ds:
+            assert len(ds["image"].chunksizes["T"]) > 1
+            assert ds.chunks["T"] == ds["image"].chunksizes["T"]
+            same = ds.map_blocks(lambda block: block)
+            xr.testing.assert_equal(same.compute(), whole.load())
+
+
+def test_what_is_computed_is_not_rounded_when_saved(tmp_path: Any) -> None:
+    with xr.open_dataset(build(SPEC).data, engine="nd2") as ds:
+        mean = ds.coarsen(X=2).mean()
+        mean.to_netcdf(tmp_path / "mean.nc", engine="h5netcdf")
+        with xr.open_dataset(tmp_path / "mean.nc", engine="h5netcdf") as saved:
+            assert (mean["image"].values % 1 > 0).any()
+            np.testing.assert_array_equal(saved["image"], mean["image"])
+
+
+def test_positions_in_positions_have_both_names() -> None:
+    outer = PositionLoop((Point(1, 2, name="a"), Point(3, 4, name="b")))
+    inner = PositionLoop((Point(5, 6, name="x"), Point(7, 8)))
+    spec = SyntheticSpec(loops=(outer, inner), width=8, height=4)
+    with xr.open_dataset(build(spec).data, engine="nd2") as ds:
+        np.testing.assert_array_equal(ds["P"], ["a x", "a", "b x", "b"])
+        np.testing.assert_array_equal(ds["position_x"], [5.0, 7.0, 5.0, 7.0])
+        np.testing.assert_array_equal(ds["stage_x"], ds["position_x"])
+
+
+@pytest.mark.parametrize("missing", [frozenset({0}), frozenset({1})])
+def test_frames_counted_from_one_stay_in_their_places(missing: frozenset[int]) -> None:
+    spec = SyntheticSpec(
+        loops=(TimeLoop(3),), width=8, height=4, first_frame=1, missing=missing
+    )
+    file = build(spec)
+    with pytest.warns(limnd2_xr.Nd2Warning, match="1 of 3 frames"):
+        ds = xr.open_dataset(file.data, engine="nd2")
+    with ds:
+        np.testing.assert_array_equal(ds["image"], file.array())
+
+
+def test_times_with_the_frames_are_read_once() -> None:
+    spec = SyntheticSpec(
+        loops=(TimeLoop(20),),
+        width=8,
+        height=4,
+        times_ms=np.arange(20) * 10.0,
+        omit_chunks=frozenset({"CustomData|AcqTimesCache!"}),
+    )
+    with xr.open_dataset(io.BytesIO(build(spec).data), engine="nd2") as ds:
+        with count_reads() as counter:
+            assert ds["time"][3].item() == 0.03
+        assert counter.reads <= 20
+        with count_reads() as counter:
+            assert ds.nd2.frame_metadata(T=7).time_s == 0.07
+        assert counter.reads == 0

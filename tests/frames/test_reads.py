@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+import limnd2_xr
 from limnd2_xr.frames.store import FrameStore
 from limnd2_xr.testing.counting import count_reads
 from limnd2_xr.testing.synthetic import (
@@ -163,3 +164,22 @@ def test_what_was_read_is_freed_as_soon_as_nobody_holds_it() -> None:
             assert watched() is None
         finally:
             gc.enable()
+
+
+@pytest.mark.parametrize("name", shapes())
+def test_files_that_are_not_mapped_are_read_into_buffers(
+    name: str, tmp_path: Path
+) -> None:
+    file = build(shapes()[name])
+    path = file.save(tmp_path / "one.nd2")
+    limnd2_xr.set_mapping(False)
+    try:
+        with FrameStore.open(path) as store:
+            everything = tuple(ALL for _ in store.dims)
+            for _ in range(2):
+                np.testing.assert_array_equal(store.read(everything), file.array())
+            with count_reads() as counter:
+                store.read((2, *everything[1:]))
+            assert counter.reads == 1
+    finally:
+        limnd2_xr.set_mapping(True)

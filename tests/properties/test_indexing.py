@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,8 @@ import pytest
 import xarray as xr
 from hypothesis import given
 
+import limnd2_xr
+from limnd2_xr.frames import reader
 from limnd2_xr.testing.strategies import specs
 from limnd2_xr.testing.synthetic import SyntheticFile, SyntheticSpec, build
 
@@ -34,10 +38,31 @@ def says_what_it_holds(spec: SyntheticSpec) -> bool:
 FILES = specs().filter(says_what_it_holds).map(build)
 
 
+@pytest.fixture(params=["memory", "file object", "file object, threads"], autouse=True)
+def source(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """Have each test read bytes in memory, and through buffers, with and without threads."""
+    monkeypatch.setattr(sys.modules[__name__], "SOURCE", request.param)
+    if "threads" in request.param:
+        # Every read is shared out, and every frame large enough to be read directly.
+        monkeypatch.setattr(reader, "THREADED_NBYTES", 0)
+        monkeypatch.setattr(reader, "PACKED_THREADED_NBYTES", 0)
+        monkeypatch.setattr(reader, "READ_LIMIT_NBYTES", 4096)
+        monkeypatch.setattr(reader, "DIRECT_NBYTES", 1)
+        limnd2_xr.set_threads(3)
+    yield
+    limnd2_xr.set_threads(None)
+
+
+SOURCE = "memory"
+
+
 @contextmanager
 def opened(file: SyntheticFile, *, dask: bool) -> Iterator[xr.DataArray]:
+    given = file.data if SOURCE == "memory" else io.BytesIO(file.data)
     # xarray itself fails on bytes together with chunks=, so chunk afterwards.
-    with xr.open_dataset(file.data, engine="nd2") as ds:
+    with xr.open_dataset(given, engine="nd2") as ds:
         image = ds["image"]
         yield image.chunk(image.encoding["preferred_chunks"]) if dask else image
 
