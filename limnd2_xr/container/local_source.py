@@ -8,7 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from limnd2_xr.container.byte_source import BaseSource, FileStamp, lock_of, scatter
-from limnd2_xr.container.mapping import FileMapping, count_resident, is_on_local_disk
+from limnd2_xr.container.mapping import RESIDENT, FileMapping, is_on_local_disk
 from limnd2_xr.errors import CorruptChunk
 from limnd2_xr.options import get_mapping
 
@@ -158,10 +158,10 @@ class FileSource(BaseSource):
     def announce(self, offset: int, nbytes: int) -> None:
         """Have a cold disk read the whole range; see `ByteSource.announce`."""
         super().announce(offset, nbytes)
-        count_resident(nbytes)
-        if nbytes >= _ANNOUNCED_NBYTES:
-            mapping = self._held().mapping(self._path, self.size)
-            if mapping is not None:
+        mapping = self._held().mapping(self._path, self.size)
+        if mapping is not None:
+            RESIDENT.add(mapping, offset, nbytes)
+            if nbytes >= _ANNOUNCED_NBYTES:
                 mapping.will_need(offset, nbytes)
 
     def _held(self) -> _Descriptor:

@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import mmap
 import os
+import threading
 import weakref
+from collections import deque
+from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["FileMapping", "count_resident", "is_on_local_disk"]
+__all__ = ["RESIDENT", "FileMapping", "Resident", "is_on_local_disk", "usual_limit"]
 
 _LOCAL_TYPES = frozenset(
     {
@@ -34,25 +37,7 @@ _LOCAL_TYPES = frozenset(
     }
 )
 _MOUNTS = Path("/proc/self/mountinfo")
-
-
-_mappings: weakref.WeakSet[FileMapping] = weakref.WeakSet()
-_RESIDENT_NBYTES = 256 << 20
-_resident = 0
-
-
-def count_resident(nbytes: int) -> None:
-    """Note that so many bytes of mappings were touched; bound what stays in the process.
-
-    Pages of a mapping count as memory of the process until they are let go, although the
-    system can take them back at any time. Dask pauses workers that seem to hold much.
-    """
-    global _resident  # noqa: PLW0603 - a rough count is enough, so there is no lock
-    _resident += nbytes
-    if _resident > _RESIDENT_NBYTES:
-        _resident = 0
-        for mapping in list(_mappings):
-            mapping.let_go()
+_CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 class FileMapping:
@@ -74,18 +59,65 @@ class FileMapping:
         self._map = mmap.mmap(fd, size, access=mmap.ACCESS_READ)
         self.content = memoryview(self._map)
         """All bytes, read-only."""
-        _mappings.add(self)
 
-    def let_go(self) -> None:
-        """Drop the pages from the process; they stay in the system's cache."""
+    def let_go(self, offset: int, nbytes: int) -> None:
+        """Drop pages from the process; they stay in the system's cache."""
         if hasattr(mmap, "MADV_DONTNEED"):
-            self._map.madvise(mmap.MADV_DONTNEED)
+            start = offset - offset % mmap.PAGESIZE
+            self._map.madvise(mmap.MADV_DONTNEED, start, offset + nbytes - start)
 
     def will_need(self, offset: int, nbytes: int) -> None:
         """Have the system read a range, not just a page and what follows it."""
         if hasattr(mmap, "MADV_WILLNEED"):
             start = offset - offset % mmap.PAGESIZE
             self._map.madvise(mmap.MADV_WILLNEED, start, offset + nbytes - start)
+
+
+class Resident:
+    """What of all mappings was touched: bounds what stays in the process.
+
+    Pages of a mapping count as memory of the process until they are let go, although the
+    system can take them back at any time; dask pauses workers that seem to hold much.
+
+    Parameters
+    ----------
+    limit
+        Bytes; what was touched first is let go beyond that.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._nbytes = 0
+        self._ranges: deque[tuple[weakref.ref[FileMapping], int, int]] = deque()
+        self._lock = threading.Lock()
+
+    def add(self, mapping: FileMapping, offset: int, nbytes: int) -> None:
+        """Note a range that is about to be used; let go of the oldest ones."""
+        gone = []
+        with self._lock:
+            self._ranges.append((weakref.ref(mapping), offset, nbytes))
+            self._nbytes += nbytes
+            while self._nbytes > self._limit and len(self._ranges) > 1:
+                gone.append(self._ranges.popleft())
+                self._nbytes -= gone[-1][2]
+        for reference, start, length in gone:
+            old = reference()
+            if old is not None:
+                old.let_go(start, length)
+
+
+def usual_limit() -> int:
+    """Return a quarter of one core's share of the memory that the process may use."""
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        memory = 4 << 30
+    with suppress(OSError, ValueError):  # "max" where a container sets no limit
+        memory = min(memory, int(_CONTAINER_LIMIT.read_text("ascii")))
+    return max(memory // (4 * (os.cpu_count() or 1)), 64 << 20)
+
+
+RESIDENT = Resident(usual_limit())
 
 
 def is_on_local_disk(path: str) -> bool:

@@ -27,8 +27,8 @@ _NARROW_AND_WIDE: dict[int, tuple[np.dtype[Any], np.dtype[Any]]] = {
 }
 """Unsigned types of a component and of a pair of components, by size."""
 
-_CACHED_NBYTES = 2**20
-"""Bytes that stay in a core's cache while they are used twice."""
+_CACHED_NBYTES = 4 * 2**20
+"""Bytes that stay in the cache while they are used twice, and are worth a call."""
 
 
 def inflate_rows(packed: Bytes, layout: PixelLayout, stop_row: int) -> bytes:

@@ -132,3 +132,38 @@ def test_mappings_can_be_switched_off(local: Path) -> None:
     finally:
         limnd2_xr.set_mapping(True)
     assert limnd2_xr.get_mapping()
+
+
+def test_what_was_touched_first_is_let_go_beyond_the_limit(local: Path) -> None:
+    with local.open("rb") as file:
+        whole = mapping.FileMapping(file.fileno(), len(DATA))
+    gone: list[tuple[int, int]] = []
+
+    class Watched(mapping.FileMapping):
+        def let_go(self, offset: int, nbytes: int) -> None:
+            gone.append((offset, nbytes))
+            super().let_go(offset, nbytes)
+
+    with local.open("rb") as file:
+        watched = Watched(file.fileno(), len(DATA))
+    resident = mapping.Resident(limit=10_000)
+    resident.add(whole, 0, 100)
+    for offset in range(0, 16_000, 4000):
+        resident.add(watched, offset, 4000)
+    assert gone == [(0, 4000), (4000, 4000)]
+    assert bytes(watched.content) == DATA
+    del watched
+    resident.add(whole, 0, 9_999)
+    assert len(gone) == 2
+
+
+def test_the_usual_limit_heeds_a_container(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    limit = tmp_path / "memory.max"
+    monkeypatch.setattr(mapping, "_CONTAINER_LIMIT", limit)
+    free = mapping.usual_limit()
+    limit.write_text("max\n")
+    assert mapping.usual_limit() == free
+    limit.write_text("1000\n")
+    assert mapping.usual_limit() == 64 << 20
