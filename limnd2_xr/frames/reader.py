@@ -1,9 +1,8 @@
 """`FrameReader`: carries out planned reads, checks chunk headers, fills the output.
 
-A frame's pixels begin behind a chunk name whose padded length only the chunk's own
-header tells (FORMAT 1.2, oddity 23), and the map's offset may be wrong. So the header of
-each frame is compared with what the map promised the first time the frame is touched:
-within the same read where the header lies close by, which for whole frames is free.
+The header of each frame is compared with what the map promised (`headers`) the first
+time the frame is touched: within the same read where the header lies close by, which
+for whole frames is free.
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from limnd2_xr.container.chunk_format import FILE_MAGIC, parse_header
 from limnd2_xr.errors import CorruptChunk, UnsupportedFeature
+from limnd2_xr.frames.headers import HEADER_PROBE_NBYTES, FrameHeaders
 from limnd2_xr.frames.pixels import copy_pixels, inflate_rows, rows_view
 from limnd2_xr.frames.planner import (
     RowRun,
@@ -43,8 +42,6 @@ if TYPE_CHECKING:
 
 __all__ = ["FrameReader", "FrameSelection"]
 
-HEADER_PROBE_NBYTES = 64
-"""Enough of a chunk for its header and the name of any frame."""
 READ_LIMIT_NBYTES = 8 * 2**20
 """Merged reads grow no larger, so that threads share the work and staging stays small."""
 PACKED_LIMIT_NBYTES = 2**20
@@ -59,8 +56,6 @@ CHEAP_NBYTES = 2**16
 """So much may be read needlessly to save a request, however little is wanted."""
 KEPT_STAGING_NBYTES = 64 * 2**20
 """Each thread keeps a staging buffer of up to this size."""
-
-_HEAD = struct.Struct("<4sIQ")
 
 _kept = threading.local()
 """The staging buffer of each thread, for all open files."""
@@ -128,12 +123,7 @@ class FrameReader:
     ) -> None:
         self.source = source
         self.table = table
-        self._times_ms = times_ms
-        # What headers taught so far. Threads may write the same values twice, which is
-        # harmless: the offset is stored before the flag that lets others rely on it.
-        self._pixel_offsets = table.chunk_offsets + table.header_nbytes
-        self._nbytes = table.nbytes.copy()
-        self._checked = np.zeros(len(table.numbers), dtype=bool)
+        self._headers = FrameHeaders(source, table, times_ms)
 
     def read_into(self, out: NDArray[Any], selection: FrameSelection) -> None:
         """Fill `out` with the pixels selected.
@@ -206,11 +196,11 @@ class FrameReader:
 
         def read(group: _Group) -> None:
             base, staged = self._stage(group)
-            self._check(group.rows, base, staged)
+            self._headers.check(group.rows, base, staged)
             if self._moved(group).any():
                 # What was read is not what their headers, known by now, ask for.
                 for row, target in zip(group.rows, group.targets, strict=True):
-                    at = int(self._pixel_offsets[row]) - TIME_NBYTES
+                    at = int(self._headers.pixel_offsets[row]) - TIME_NBYTES
                     stored = self.source.read_at(at, TIME_NBYTES)
                     (times[target],) = struct.unpack("<d", stored)
                 return
@@ -252,10 +242,12 @@ class FrameReader:
         targets: NDArray[np.int64],
         selection: FrameSelection,
     ) -> list[_Group]:
-        self._learn_headers(rows[self._nbytes[rows] < 0])
+        self._learn_headers(rows[self._headers.nbytes[rows] < 0])
         wanted = pick_array(selection.rows)
         run = RowRun(0, int(wanted.max()) + 1, selection.rows, slice(0, len(wanted), 1))
-        return self._groups(rows, targets, self._nbytes[rows], run, PACKED_LIMIT_NBYTES)
+        return self._groups(
+            rows, targets, self._headers.nbytes[rows], run, PACKED_LIMIT_NBYTES
+        )
 
     def _groups(
         self,
@@ -266,7 +258,7 @@ class FrameReader:
         limit_nbytes: int,
         offset: int = 0,
     ) -> list[_Group]:
-        pixels = self._pixel_offsets[rows]
+        pixels = self._headers.pixel_offsets[rows]
         order = np.argsort(pixels, kind="stable")
         whole = _Group(rows, targets, pixels + offset, nbytes, pixels, run).subset(
             order
@@ -288,13 +280,13 @@ class FrameReader:
     def _begin(self, group: _Group) -> NDArray[np.int64]:
         """First byte to read of each frame: its header where that is still to be checked."""
         offsets = self.table.chunk_offsets[group.rows]
-        return np.where(self._checked[group.rows], group.starts, offsets)
+        return np.where(self._headers.checked[group.rows], group.starts, offsets)
 
     # -- headers
 
     def _learn_headers(self, rows: NDArray[np.int64]) -> None:
         """Check the headers of frames that are not checked yet, by reads of their own."""
-        rows = np.unique(rows[~self._checked[rows]])
+        rows = np.unique(rows[~self._headers.checked[rows]])
         if not len(rows):
             return
         starts = self.table.chunk_offsets[rows]
@@ -311,82 +303,9 @@ class FrameReader:
 
         def read(group: _Group) -> None:
             base, staged = self._stage(group)
-            self._check(group.rows, base, staged)
+            self._headers.check(group.rows, base, staged)
 
         self._carry_out(groups, read)
-
-    def _check(self, rows: NDArray[np.int64], base: int, staged: memoryview) -> None:
-        """Compare the headers of frames with the table, and believe the headers."""
-        name_nbytes = self.table.header_nbytes - _HEAD.size - TIME_NBYTES
-        for row in rows[~self._checked[rows]].tolist():
-            stored = int(self._nbytes[row])
-            expected = _HEAD.pack(FILE_MAGIC, name_nbytes, max(stored, 0) + TIME_NBYTES)
-            expected += self.table.chunk_name(row).encode()
-            at = int(self.table.chunk_offsets[row]) - base
-            if staged[at : at + len(expected)] != expected:
-                self._relearn(row, staged[at : at + HEADER_PROBE_NBYTES])
-            layout, stored = self.table.layout, int(self._nbytes[row])
-            if layout.compression == "none" and stored < layout.frame_nbytes:
-                raise self._corrupt(
-                    row,
-                    f"{stored} bytes of pixels are stored, not {layout.frame_nbytes}",
-                )
-            self._checked[row] = True
-
-    def _relearn(self, row: int, head: memoryview) -> None:
-        """Take offset and size of a frame from its header."""
-        name, offset = self.table.chunk_name(row), int(self.table.chunk_offsets[row])
-        try:
-            header = parse_header(bytes(head), offset, self.source.size)
-        except CorruptChunk as error:
-            reason = f"the map places this frame here, but {error.reason}"
-            raise self._corrupt(row, reason) from error
-        if header.name != name:
-            raise self._corrupt(
-                row, f"the map places this frame here, but the chunk is {header.name}"
-            )
-        pixels = header.data_offset + TIME_NBYTES
-        usual = offset + self.table.header_nbytes
-        # A frame alone has no others to be unlike; that it may begin there has to do.
-        alone = len(self.table.numbers) < 2
-        if pixels != usual and not (
-            self._may_begin(row, pixels) and (alone or not self._may_begin(row, usual))
-        ):
-            raise self._corrupt(
-                row,
-                f"the chunk claims a name of {header.name_nbytes} bytes, unlike those of "
-                "other frames, and its pixels do not seem to begin behind that",
-            )
-        self._pixel_offsets[row] = pixels
-        self._nbytes[row] = header.data_nbytes - TIME_NBYTES
-
-    def _may_begin(self, row: int, pixels: int) -> bool:
-        """Say whether the pixels of a frame can begin there, by what lies before them.
-
-        That is the name, zeros, and the time of the frame, which is stored twice, bit
-        for bit (FORMAT 1.3, 1.4). Where the second place is missing, any time that a
-        clock can show will do.
-        """
-        offset = int(self.table.chunk_offsets[row])
-        named = offset + _HEAD.size + len(self.table.chunk_name(row))
-        if not named + TIME_NBYTES <= pixels <= self.source.size:
-            return False
-        before = self.source.read_at(named, pixels - named)
-        (time,) = struct.unpack_from("<d", before, len(before) - TIME_NBYTES)
-        if any(before[:-TIME_NBYTES]):
-            return False
-        number = int(self.table.numbers[row])
-        if self._times_ms is not None and number < len(self._times_ms):
-            return bool(time == self._times_ms[number])
-        return time in {-1.0, 0.0} or 1e-6 < time < 1e12
-
-    def _corrupt(self, row: int, reason: str) -> CorruptChunk:
-        return CorruptChunk(
-            reason,
-            path=self.source.name,
-            chunk=self.table.chunk_name(row),
-            offset=int(self.table.chunk_offsets[row]),
-        )
 
     # -- reading
 
@@ -422,8 +341,8 @@ class FrameReader:
             if len(group.rows) > 1:
                 for i in range(len(group.rows)):
                     self._attempt(group.subset(slice(i, i + 1)), read)
-            elif self._checked[row] or group.run is _NO_RUN:
-                raise self._corrupt(row, error.reason) from error
+            elif self._headers.checked[row] or group.run is _NO_RUN:
+                raise self._headers.corrupt(row, error.reason) from error
             else:
                 self._learn_headers(group.rows)
                 self._attempt(group, read)
@@ -463,9 +382,11 @@ class FrameReader:
 
     def _moved(self, group: _Group) -> NDArray[np.bool_]:
         """Frames whose header, read since the plan was made, tells otherwise than it."""
-        moved: NDArray[np.bool_] = self._pixel_offsets[group.rows] != group.pixels
+        moved: NDArray[np.bool_] = (
+            self._headers.pixel_offsets[group.rows] != group.pixels
+        )
         if self.table.layout.compression == "zlib":
-            moved |= self._nbytes[group.rows] != group.nbytes
+            moved |= self._headers.nbytes[group.rows] != group.nbytes
         return moved
 
     def _without_moved(
@@ -492,7 +413,7 @@ class FrameReader:
         if not len(group.rows):
             return
         base, staged = self._stage(group)
-        self._check(group.rows, base, staged)
+        self._headers.check(group.rows, base, staged)
         moved, layout, run = self._moved(group), self.table.layout, group.run
         for i in np.flatnonzero(~moved).tolist():
             start = int(group.starts[i]) - base
@@ -500,7 +421,7 @@ class FrameReader:
             try:
                 rows = inflate_rows(packed, layout, run.stop)
             except CorruptChunk as error:
-                raise self._corrupt(int(group.rows[i]), error.reason) from error
+                raise self._headers.corrupt(int(group.rows[i]), error.reason) from error
             target = int(group.targets[i])
             copy_pixels(
                 out,
@@ -522,7 +443,7 @@ class FrameReader:
             self._read_direct(out, group, selection)
             return
         base, staged = self._stage(group)
-        self._check(group.rows, base, staged)
+        self._headers.check(group.rows, base, staged)
         moved, run = self._moved(group), group.run
         first, columns = _column_span(selection.columns)
         for part in _even_parts(group.subset(~moved)):
@@ -576,10 +497,12 @@ class FrameReader:
                 buffers.append(between[end - gap : end])
             buffers.append(out[target, 0, group.run.target].view(np.uint8).data)
         self.source.read_into(base, buffers)
-        for i in np.flatnonzero(~self._checked[group.rows]).tolist():
+        for i in np.flatnonzero(~self._headers.checked[group.rows]).tolist():
             # The header lies in the gap before the frame's pixels.
             before = between[ends[i] - gaps[i] : ends[i]]
-            self._check(group.rows[i : i + 1], int(group.starts[i] - gaps[i]), before)
+            self._headers.check(
+                group.rows[i : i + 1], int(group.starts[i] - gaps[i]), before
+            )
         self._without_moved(out, group, selection)
 
 
