@@ -46,11 +46,11 @@ class FrameTable:
 
     layout: PixelLayout
     """How the pixels of each frame are arranged."""
-    numbers: NDArray[np.int64]
+    numbers: NDArray[np.int64] = field(repr=False)
     """Sequence numbers that the file holds, ascending."""
-    chunk_offsets: NDArray[np.int64]
+    chunk_offsets: NDArray[np.int64] = field(repr=False)
     """File offset of each frame's chunk header."""
-    nbytes: NDArray[np.int64]
+    nbytes: NDArray[np.int64] = field(repr=False)
     """Stored bytes of each frame's pixels, `UNKNOWN_NBYTES` where the map lacks them."""
     header_nbytes: int
     """Bytes from the chunk's start to its pixels, as a sample of the headers has it."""
