@@ -166,8 +166,15 @@ def copy_pixels(
 def _split_pairs(out: NDArray[Any], stored: NDArray[Any], channels: slice) -> None:
     """Copy components out of pixels of two: half the time of a strided copy.
 
-    Goes by blocks that stay in the cache until all components are taken from them.
+    A component and what follows it are taken for one number of twice the size; the cast
+    to the size of the component leaves its lower half. No value changes. Goes by blocks
+    that stay in the cache until all components are taken from them.
     """
+    parts = []
+    for at, channel in enumerate(range(channels.start, channels.stop, channels.step)):
+        # Behind the last pixel of a row there may be nothing: it is copied by itself.
+        out[:, at, :, -1] = stored[..., -1, channel]
+        parts.append(_as_numbers(out[:, at, :, :-1], stored, channel))
     frames, rows = stored.shape[:2]
     row_nbytes = stored.shape[2] * 2 * stored.dtype.itemsize
     some_rows = max(1, min(rows, _CACHED_NBYTES // row_nbytes))
@@ -175,27 +182,21 @@ def _split_pairs(out: NDArray[Any], stored: NDArray[Any], channels: slice) -> No
     for frame in range(0, frames, some_frames):
         for row in range(0, rows, some_rows):
             block = (slice(frame, frame + some_frames), slice(row, row + some_rows))
-            for at, channel in enumerate(
-                range(channels.start, channels.stop, channels.step)
-            ):
-                _copy_component(out[:, at][block], stored[block], channel)
+            for target, numbers in parts:
+                np.copyto(target[block], numbers[block], casting="unsafe")
 
 
-def _copy_component(out: NDArray[Any], pairs: NDArray[Any], component: int) -> None:
-    """Copy one of two components by casts that cut pairs back to it.
-
-    A component and what follows it are taken for one number of twice the size; the cast
-    to the size of the component leaves its lower half. No value changes.
-    """
+def _as_numbers(
+    out: NDArray[Any], pairs: NDArray[Any], component: int
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """View where a component goes, and pairs that begin with it, as unsigned numbers."""
     size = pairs.dtype.itemsize
     narrow, wide = _NARROW_AND_WIDE[size]
-    # Behind the last pixel of a row there may be nothing: it is copied by itself.
     begin = pairs.view(np.uint8)[..., :-1, component * size]
     numbers = as_strided(
         begin, (*begin.shape, 2 * size), (*begin.strides, 1), writeable=False
-    ).view(wide)[..., 0]
-    np.copyto(out[..., :-1].view(narrow), numbers, casting="unsafe")
-    out[..., -1] = pairs[..., -1, component]
+    )
+    return out.view(narrow), numbers.view(wide)[..., 0]
 
 
 def _take(array: NDArray[Any], pick: Pick, axis: int) -> NDArray[Any]:
