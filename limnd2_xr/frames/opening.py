@@ -19,7 +19,6 @@ from limnd2_xr.frames.table import (
     FrameTable,
     frame_name,
 )
-from limnd2_xr.model.axes import Axes
 from limnd2_xr.model.channels import samples_per_channel
 from limnd2_xr.model.document import Nd2Document
 from limnd2_xr.model.raw import (
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     from limnd2_xr.container.source import ByteSource
     from limnd2_xr.frames.layout import Compression
     from limnd2_xr.model.attributes import Attributes
+    from limnd2_xr.model.axes import Axes
     from limnd2_xr.model.records import FrameRecords
     from limnd2_xr.variants.tree import Level
 
@@ -299,11 +299,7 @@ def find_frames(
         first = _first_number(numbers, document.attributes.sequence_count)
     _check_plausible(layout, nbytes, source.size)
     numbers = numbers - first
-    declared = document.attributes.sequence_count
-    highest = int(numbers[-1]) + 1 if len(numbers) else 0
-    axes = Axes.from_loops(
-        document.experiment.loops, frame_count=declared or highest, present=len(numbers)
-    )
+    axes = document.axes(len(numbers), int(numbers[-1]) + 1 if len(numbers) else 0)
     beyond = int((numbers >= axes.n_frames).sum() + (numbers < 0).sum())
     if beyond:
         warn_user(

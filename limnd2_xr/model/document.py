@@ -147,13 +147,16 @@ class Nd2Document:
         """Start of the acquisition, ISO 8601 in UTC; ``""`` if not known."""
         return acquisition_start(self.acquisition)
 
-    def axes(self, present: int) -> Axes:
+    def axes(self, present: int, numbered: int = 0) -> Axes:
         """Return the loop dims, fitted to the frames that the file holds.
 
         Parameters
         ----------
         present
             Frames that the chunk map holds.
+        numbered
+            One more than the highest frame number; counts where the attributes of an
+            unfinished file promise nothing.
 
         Raises
         ------
@@ -161,7 +164,7 @@ class Nd2Document:
             If the loops promise absurdly more frames than there are.
         """
         return Axes.from_loops(
-            self.experiment.loops, self.attributes.sequence_count, present
+            self.experiment.loops, self.attributes.sequence_count or numbered, present
         )
 
     def to_json(self) -> str:
