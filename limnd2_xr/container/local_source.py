@@ -159,10 +159,12 @@ class FileSource(BaseSource):
         """Have a cold disk read the whole range; see `ByteSource.announce`."""
         super().announce(offset, nbytes)
         mapping = self._held().mapping(self._path, self.size)
-        if mapping is not None:
-            RESIDENT.add(mapping, offset, nbytes)
-            if nbytes >= _ANNOUNCED_NBYTES:
-                mapping.will_need(offset, nbytes)
+        if mapping is None:
+            return
+        # What the process holds already need not be fetched once more.
+        is_new = RESIDENT.add(mapping, offset, nbytes)
+        if is_new and nbytes >= _ANNOUNCED_NBYTES:
+            mapping.will_need(offset, nbytes)
 
     def _held(self) -> _Descriptor:
         descriptor = self._descriptor

@@ -13,7 +13,6 @@ import mmap
 import os
 import threading
 import weakref
-from collections import deque
 from contextlib import suppress
 from pathlib import Path
 
@@ -82,28 +81,41 @@ class Resident:
     Parameters
     ----------
     limit
-        Bytes; what was touched first is let go beyond that.
+        Bytes; what was used longest ago is let go beyond that.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._nbytes = 0
-        self._ranges: deque[tuple[weakref.ref[FileMapping], int, int]] = deque()
+        self._ranges: dict[tuple[weakref.ref[FileMapping], int, int], None] = {}
         self._lock = threading.Lock()
 
-    def add(self, mapping: FileMapping, offset: int, nbytes: int) -> None:
-        """Note a range that is about to be used; let go of the oldest ones."""
-        gone = []
+    def add(self, mapping: FileMapping, offset: int, nbytes: int) -> bool:
+        """Note a range that is about to be used; let go of those used longest ago.
+
+        Returns
+        -------
+        bool
+            False if the very same range was noted and is still kept.
+        """
+        key, gone = (weakref.ref(mapping), offset, nbytes), []
         with self._lock:
-            self._ranges.append((weakref.ref(mapping), offset, nbytes))
-            self._nbytes += nbytes
+            known = key in self._ranges
+            if known:
+                del self._ranges[key]
+            else:
+                self._nbytes += nbytes
+            self._ranges[key] = None
             while self._nbytes > self._limit and len(self._ranges) > 1:
-                gone.append(self._ranges.popleft())
-                self._nbytes -= gone[-1][2]
+                oldest = next(iter(self._ranges))
+                del self._ranges[oldest]
+                gone.append(oldest)
+                self._nbytes -= oldest[2]
         for reference, start, length in gone:
             old = reference()
             if old is not None:
                 old.let_go(start, length)
+        return not known
 
 
 def usual_limit() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -13,6 +14,8 @@ from limnd2_xr.errors import CorruptChunk
 from limnd2_xr.frames.planner import takes_all
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from limnd2_xr.frames.layout import PixelLayout
@@ -27,7 +30,7 @@ _NARROW_AND_WIDE: dict[int, tuple[np.dtype[Any], np.dtype[Any]]] = {
 }
 """Unsigned types of a component and of a pair of components, by size."""
 
-_CACHED_NBYTES = 4 * 2**20
+_CACHED_NBYTES = 2 * 2**20
 """Bytes that stay in the cache while they are used twice, and are worth a call."""
 
 
@@ -170,20 +173,46 @@ def _split_pairs(out: NDArray[Any], stored: NDArray[Any], channels: slice) -> No
     to the size of the component leaves its lower half. No value changes. Goes by blocks
     that stay in the cache until all components are taken from them.
     """
-    parts = []
-    for at, channel in enumerate(range(channels.start, channels.stop, channels.step)):
-        # Behind the last pixel of a row there may be nothing: it is copied by itself.
+    out, stored = _as_runs(out, stored)
+    wanted = list(enumerate(range(channels.start, channels.stop, channels.step)))
+    # Behind the last pixel of a run there may be nothing: it is copied by itself, and
+    # last, since memory that is new to the process is best touched in its order.
+    parts = [_as_numbers(out[:, at, :, :-1], stored, channel) for at, channel in wanted]
+    for block in _cached_blocks(stored):
+        for target, numbers in parts:
+            np.copyto(target[block], numbers[block], casting="unsafe")
+    for at, channel in wanted:
         out[:, at, :, -1] = stored[..., -1, channel]
-        parts.append(_as_numbers(out[:, at, :, :-1], stored, channel))
-    frames, rows = stored.shape[:2]
-    row_nbytes = stored.shape[2] * 2 * stored.dtype.itemsize
-    some_rows = max(1, min(rows, _CACHED_NBYTES // row_nbytes))
-    some_frames = max(1, _CACHED_NBYTES // (some_rows * row_nbytes))
-    for frame in range(0, frames, some_frames):
-        for row in range(0, rows, some_rows):
-            block = (slice(frame, frame + some_frames), slice(row, row + some_rows))
-            for target, numbers in parts:
-                np.copyto(target[block], numbers[block], casting="unsafe")
+
+
+def _as_runs(
+    out: NDArray[Any], stored: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Make one long row of each frame where its rows follow each other without padding."""
+    frames, rows, columns, components = stored.shape
+    if (
+        stored.strides[1] != columns * stored.strides[2]
+        or out.strides[2] != columns * out.strides[3]
+    ):
+        return out, stored
+    return (
+        out.reshape(frames, out.shape[1], 1, rows * columns),
+        stored.reshape(frames, 1, rows * columns, components),
+    )
+
+
+def _cached_blocks(stored: NDArray[Any]) -> Iterator[tuple[slice, slice, slice]]:
+    """Cut (frames, rows, columns, components) into blocks that stay in the cache."""
+    left = _CACHED_NBYTES // (stored.shape[3] * stored.dtype.itemsize)
+    steps = []
+    for count in (stored.shape[2], stored.shape[1], stored.shape[0]):
+        steps.append(max(1, min(count, left)))
+        left //= steps[-1]
+    columns, rows, frames = (
+        [slice(start, start + step) for start in range(0, count, step)]
+        for count, step in zip(stored.shape[2::-1], steps, strict=True)
+    )
+    return product(frames, rows, columns)
 
 
 def _as_numbers(

@@ -44,6 +44,8 @@ __all__ = ["FrameReader", "FrameSelection"]
 
 READ_LIMIT_NBYTES = 8 * 2**20
 """Merged reads grow no larger, so that threads share the work and staging stays small."""
+COPY_LIMIT_NBYTES = 128 * 2**20
+"""What is copied out of memory is shared out in pieces that grow no larger."""
 PACKED_LIMIT_NBYTES = 2**20
 """The same for compressed frames, whose work is in the inflating."""
 DIRECT_NBYTES = 32 * 2**10
@@ -233,8 +235,17 @@ class FrameReader:
             nbytes = (run.stop - run.first - 1) * layout.row_nbytes
             nbytes += columns * layout.pixel_nbytes
             sizes = np.full(len(rows), nbytes, dtype=np.int64)
-            groups += self._groups(rows, targets, sizes, run, READ_LIMIT_NBYTES, offset)
+            limit = self._limit_nbytes(nbytes * len(rows))
+            groups += self._groups(rows, targets, sizes, run, limit, offset)
         return groups
+
+    def _limit_nbytes(self, wanted_nbytes: int) -> int:
+        """How many bytes of plain frames one thread takes at a time."""
+        if not self._is_memory:
+            return READ_LIMIT_NBYTES
+        # Threads that fill memory far apart get in each other's way least.
+        share = wanted_nbytes // (2 * get_threads())
+        return min(max(share, READ_LIMIT_NBYTES), COPY_LIMIT_NBYTES)
 
     def _plan_packed(
         self,

@@ -157,6 +157,18 @@ def test_what_was_touched_first_is_let_go_beyond_the_limit(local: Path) -> None:
     assert len(gone) == 2
 
 
+def test_a_range_that_is_used_again_counts_once_and_is_kept(local: Path) -> None:
+    with local.open("rb") as file:
+        whole = mapping.FileMapping(file.fileno(), len(DATA))
+    resident = mapping.Resident(limit=10_000)
+    assert resident.add(whole, 0, 4000)
+    assert resident.add(whole, 4000, 4000)
+    assert not resident.add(whole, 0, 4000)
+    assert resident.add(whole, 8000, 4000)  # lets go of the second, used longest ago
+    assert not resident.add(whole, 0, 4000)
+    assert resident.add(whole, 4000, 4000)
+
+
 def test_the_usual_limit_heeds_a_container(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
