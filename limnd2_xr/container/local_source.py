@@ -8,6 +8,12 @@ import threading
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from limnd2_xr.container.byte_source import BaseSource, FileStamp, lock_of, scatter
+from limnd2_xr.container.disk import (
+    MAX_BUFFERS,
+    MAX_CALL_NBYTES,
+    drop_bytes,
+    first_views,
+)
 from limnd2_xr.container.mapping import RESIDENT, FileMapping, is_on_local_disk
 from limnd2_xr.errors import CorruptChunk
 from limnd2_xr.options import get_mapping
@@ -18,8 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["FileObjectSource", "FileSource", "MemorySource", "ReadableFile"]
 
 _GAP_NBYTES = 16 * 1024
-_MAX_READ_NBYTES = 1 << 30  # macOS refuses 2 GiB, Linux cuts reads short there
-_MAX_BUFFERS = min(os.sysconf("SC_IOV_MAX"), 1024) if hasattr(os, "sysconf") else 16
 _ANNOUNCED_NBYTES = 1 << 20
 _HAS_PREADV = hasattr(os, "preadv")
 
@@ -104,7 +108,7 @@ class FileSource(BaseSource):
 
     def _fetch(self, offset: int, nbytes: int) -> bytes:
         descriptor = self._held()
-        if not _HAS_PREADV or nbytes > _MAX_READ_NBYTES:
+        if not _HAS_PREADV or nbytes > MAX_CALL_NBYTES:
             data = bytearray(nbytes)
             self._fill(offset, [memoryview(data)], nbytes)
             return bytes(data)
@@ -126,8 +130,8 @@ class FileSource(BaseSource):
         done = 0
         while True:
             batch = views
-            if len(views) > _MAX_BUFFERS or nbytes > _MAX_READ_NBYTES:
-                batch = _first_views(views)
+            if len(views) > MAX_BUFFERS or nbytes > MAX_CALL_NBYTES:
+                batch = first_views(views)
             if _HAS_PREADV:
                 got = os.preadv(descriptor.fd, batch, offset + done)
             else:
@@ -139,7 +143,7 @@ class FileSource(BaseSource):
             done += got
             if done == nbytes:
                 return
-            views = _drop_bytes(views, got)
+            views = drop_bytes(views, got)
 
     def memory(self) -> memoryview | None:
         """Return all bytes of the file as memory; see `ByteSource.memory`."""
@@ -174,28 +178,6 @@ class FileSource(BaseSource):
 
     def _release(self) -> None:
         self._descriptor = None
-
-
-def _first_views(views: list[memoryview]) -> list[memoryview]:
-    """Return as many of `views` as one system call takes."""
-    batch = []
-    left = _MAX_READ_NBYTES
-    for view in views[:_MAX_BUFFERS]:
-        if view.nbytes >= left:
-            batch.append(view[:left])
-            break
-        batch.append(view)
-        left -= view.nbytes
-    return batch
-
-
-def _drop_bytes(views: list[memoryview], nbytes: int) -> list[memoryview]:
-    """Return what is left of `views` after their first `nbytes` bytes; not all."""
-    i = 0
-    while nbytes >= views[i].nbytes:
-        nbytes -= views[i].nbytes
-        i += 1
-    return [views[i][nbytes:], *views[i + 1 :]]
 
 
 class MemorySource(BaseSource):

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limnd2_xr.container import local_source
+from limnd2_xr.container import disk, local_source
 from limnd2_xr.container.source import (
     BaseSource,
     ByteSource,
@@ -261,7 +261,8 @@ def test_short_system_reads(data_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_reads_larger_than_a_system_call(
     data_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
-    monkeypatch.setattr(local_source, "_MAX_READ_NBYTES", limit)
+    for module in (local_source, disk):
+        monkeypatch.setattr(module, "MAX_CALL_NBYTES", limit)
     with FileSource(data_path) as source:
         assert source.read_at(3, 200) == DATA[3:203]
         buffers = [bytearray(n) for n in (5, 30, 65)]
