@@ -21,6 +21,7 @@ __all__ = [
     "Nd2Warning",
     "NotAnNd2File",
     "StaleFile",
+    "UnsupportedDtype",
     "UnsupportedFeature",
     "warn_user",
 ]
@@ -122,6 +123,10 @@ class CorruptChunk(Nd2Error, ValueError):
 
 class UnsupportedFeature(Nd2Error, NotImplementedError):
     """A sound file uses something that this package cannot read yet."""
+
+
+class UnsupportedDtype(Nd2Error, TypeError):
+    """Values are of a type that .nd2 files do not hold."""
 
 
 class StaleFile(Nd2Error, OSError):
