@@ -23,14 +23,15 @@ from limnd2_xr.container.chunk_format import (
 )
 from limnd2_xr.container.chunk_map import FRAME_PREFIX
 from limnd2_xr.container.chunk_table import UNKNOWN_NBYTES, split_name
+from limnd2_xr.container.disk import nbytes_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     import numpy.typing as npt
-    from typing_extensions import Buffer
 
     from limnd2_xr.container.chunk_map import I64, U64
+    from limnd2_xr.container.disk import ReadableBuffer
     from limnd2_xr.container.sink import PartialFile
 
 __all__ = [
@@ -240,7 +241,7 @@ class ChunkWriter:
         self.places: dict[str, ChunkPlace] = {}
         """What was put, by name."""
 
-    def put(self, name: str, payload: Buffer) -> ChunkPlace:
+    def put(self, name: str, payload: ReadableBuffer) -> ChunkPlace:
         """Write one chunk, return its place.
 
         Raises
@@ -253,7 +254,7 @@ class ChunkWriter:
         check_ordinary(name)
         if name in self.places:
             raise ValueError(f"chunk {name} was put before")
-        nbytes = memoryview(payload).nbytes
+        nbytes = nbytes_of(payload)
         header = encode_header(name, nbytes)
         offset = align(self._partial.size)
         self._partial.write_at(offset, header, payload)

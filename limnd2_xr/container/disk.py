@@ -8,13 +8,13 @@ import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from typing_extensions import Buffer
+    import numpy.typing as npt
 
 if sys.platform == "win32":
     import ctypes
@@ -24,8 +24,16 @@ else:
     import fcntl
 
 __all__ = [
+    "MAX_BUFFERS",
+    "MAX_CALL_NBYTES",
+    "O_BINARY",
+    "O_CLOEXEC",
+    "ReadableBuffer",
     "byte_views",
+    "drop_bytes",
+    "first_views",
     "locked",
+    "nbytes_of",
     "read_all",
     "rename_over",
     "rename_to_new",
@@ -33,6 +41,9 @@ __all__ = [
     "sync_directory",
     "write_all",
 ]
+
+ReadableBuffer: TypeAlias = "bytes | bytearray | memoryview | npt.NDArray[Any]"
+"""A C-contiguous buffer of any shape and item type."""
 
 MAX_CALL_NBYTES = 1 << 30  # macOS refuses 2 GiB, Linux cuts writes short there
 MAX_BUFFERS = min(os.sysconf("SC_IOV_MAX"), 1024) if hasattr(os, "sysconf") else 16
@@ -48,7 +59,7 @@ _RENAME_PAUSES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0) if os.name == "nt" else 
 _position = threading.Lock()  # of all files, where reads and writes need a seek
 
 
-def byte_views(buffers: Sequence[Buffer]) -> list[memoryview]:
+def byte_views(buffers: Sequence[ReadableBuffer]) -> list[memoryview]:
     """Return the bytes of C-contiguous buffers, without those that are empty.
 
     Raises
@@ -58,7 +69,7 @@ def byte_views(buffers: Sequence[Buffer]) -> list[memoryview]:
     """
     views = []
     for buffer in buffers:
-        view = memoryview(buffer)
+        view = _view(buffer)
         if not view.c_contiguous:
             raise ValueError("cannot write a buffer that is not C-contiguous")
         if view.nbytes:  # a view with a zero in its shape cannot be cast
@@ -66,7 +77,18 @@ def byte_views(buffers: Sequence[Buffer]) -> list[memoryview]:
     return views
 
 
-def write_all(fd: int, offset: int, buffers: Sequence[Buffer]) -> None:
+def nbytes_of(buffer: ReadableBuffer) -> int:
+    """Return how many bytes a buffer has."""
+    return _view(buffer).nbytes
+
+
+def _view(
+    buffer: Any,
+) -> memoryview:  # numpy's arrays are typed as buffers from 3.12 on
+    return memoryview(buffer)
+
+
+def write_all(fd: int, offset: int, buffers: Sequence[ReadableBuffer]) -> None:
     """Write buffers one after the other from `offset` on, all of their bytes.
 
     Does not need or move the descriptor's position, so threads may share it. What the

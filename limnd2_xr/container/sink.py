@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import BinaryIO, Self
 
-    from typing_extensions import Buffer
+    from limnd2_xr.container.disk import ReadableBuffer
 
 __all__ = ["PartialFile"]
 
@@ -200,7 +200,7 @@ class PartialFile:
         """Whether the handle is closed: by `close`, `commit` or `rollback`."""
         return self._file is None
 
-    def write_at(self, offset: int, *buffers: Buffer) -> None:
+    def write_at(self, offset: int, *buffers: ReadableBuffer) -> None:
         """Write buffers one after the other from `offset` on, all of their bytes.
 
         Takes no lock: callers write to different places.

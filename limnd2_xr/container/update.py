@@ -16,21 +16,21 @@ from limnd2_xr.container.chunk_writer import (
     encode_header,
     encode_map,
 )
-from limnd2_xr.container.disk import locked, read_all, sync, write_all
+from limnd2_xr.container.disk import locked, nbytes_of, read_all, sync, write_all
 from limnd2_xr.container.local_source import FileSource
 from limnd2_xr.errors import CorruptChunk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from typing_extensions import Buffer
+    from limnd2_xr.container.disk import ReadableBuffer
 
 __all__ = ["update_chunks"]
 
 
 def update_chunks(
     path: str | os.PathLike[str],
-    put: Mapping[str, Buffer],
+    put: Mapping[str, ReadableBuffer],
     remove: Iterable[str] = (),
 ) -> None:
     r"""Add, replace and remove chunks of a file; its pixels are not touched.
@@ -109,7 +109,9 @@ def update_chunks(
             raise
 
 
-def _checked_names(put: Mapping[str, Buffer], remove: Iterable[str]) -> list[str]:
+def _checked_names(
+    put: Mapping[str, ReadableBuffer], remove: Iterable[str]
+) -> list[str]:
     if isinstance(remove, str):
         raise TypeError("remove takes several names, not a string")
     removed = list(dict.fromkeys(remove))
@@ -136,7 +138,7 @@ class _Growth(NamedTuple):
     def of(
         cls,
         index: ChunkIndex,
-        put: Mapping[str, Buffer],
+        put: Mapping[str, ReadableBuffer],
         removed: Iterable[str],
         size: int,
     ) -> _Growth:
@@ -145,7 +147,7 @@ class _Growth(NamedTuple):
         entries: list[tuple[str, int, int | None]] = []
         offset = align(size)
         for name, payload in put.items():
-            nbytes = memoryview(payload).nbytes
+            nbytes = nbytes_of(payload)
             chunks.append((name, offset))
             entries.append((name, offset, nbytes))
             offset += chunk_extent(name, nbytes)
@@ -168,7 +170,7 @@ def _ordinary(index: ChunkIndex) -> Iterator[tuple[str, int, int | None]]:
 
 
 def _append(
-    fd: int, growth: _Growth, put: Mapping[str, Buffer], old_footer: bytes
+    fd: int, growth: _Growth, put: Mapping[str, ReadableBuffer], old_footer: bytes
 ) -> None:
     """Write in an order in which the footer leads to a whole map at each moment."""
     footer_offset = growth.end - FOOTER.size
@@ -178,7 +180,7 @@ def _append(
     sync(fd)
     for name, offset in growth.chunks:
         payload = put[name]
-        header = encode_header(name, memoryview(payload).nbytes)
+        header = encode_header(name, nbytes_of(payload))
         write_all(fd, offset, [header, payload])
     new_map = memoryview(growth.map_chunk)
     write_all(fd, growth.map_offset, [new_map[: -FOOTER.size]])
