@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import numpy as np
 
@@ -11,15 +11,36 @@ from limnd2_xr.errors import CorruptChunk, warn_user
 from limnd2_xr.model.fields import finite, integer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from limnd2_xr.variants.tree import Level
 
-__all__ = ["Attributes", "Compression", "PixelType"]
+__all__ = [
+    "COMPRESSION_CODES",
+    "PIXEL_TYPE_CODES",
+    "Attributes",
+    "Compression",
+    "PixelType",
+]
 
 Compression: TypeAlias = Literal["none", "lossless", "lossy"]
 PixelType: TypeAlias = Literal["unsigned", "signed", "float"]
 
-_COMPRESSION: dict[int, Compression] = {0: "lossless", 1: "lossy", 2: "none"}
-_PIXEL_TYPE: dict[int, PixelType] = {0: "signed", 1: "unsigned", 2: "float"}
+COMPRESSION_CODES: Final[Mapping[Compression, int]] = {
+    "lossless": 0,
+    "lossy": 1,
+    "none": 2,
+}
+"""``eCompression`` of each kind of compression."""
+PIXEL_TYPE_CODES: Final[Mapping[PixelType, int]] = {
+    "signed": 0,
+    "unsigned": 1,
+    "float": 2,
+}
+"""``ePixelType`` of each kind of number."""
+
+_COMPRESSION = {code: name for name, code in COMPRESSION_CODES.items()}
+_PIXEL_TYPE = {code: name for name, code in PIXEL_TYPE_CODES.items()}
 _DTYPES: dict[tuple[PixelType, int], str] = {
     ("unsigned", 8): "|u1",
     ("unsigned", 16): "<u2",

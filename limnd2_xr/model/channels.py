@@ -35,7 +35,9 @@ __all__ = [
     "Channel",
     "channel_names",
     "default_channels",
+    "parse_channel",
     "parse_channels",
+    "plane_numbers",
     "samples_per_channel",
     "uniform_channels",
     "unique_names",
@@ -142,12 +144,44 @@ def parse_channels(
     """
     planes = picture.level("sPicturePlanes", create=True)
     settings = sample_settings(planes)
-    found = []
-    for i, plane in enumerate(stored_planes(planes)):
-        setting = sample_setting(settings, plane)
-        path = parse_light_path(picture, setting, optics_text)
-        found.append(_channel(plane, setting, picture, path, i))
-    return uniform_channels(_fitted(found, attributes))
+    found = [
+        parse_channel(plane, sample_setting(settings, plane), picture, i, optics_text)
+        for i, plane in enumerate(stored_planes(planes))
+    ]
+    counts = _fitted([c.component_count for c in found], attributes.components)
+    if counts is None:
+        return default_channels(attributes)
+    return uniform_channels(
+        [
+            replace(channel, component_count=count)
+            for channel, count in zip(found, counts, strict=True)
+        ]
+    )
+
+
+def plane_numbers(picture: Level, attributes: Attributes) -> tuple[int, ...] | None:
+    """Return the number of the plane that each channel of `parse_channels` comes from.
+
+    None where `default_channels` stand in for planes.
+
+    Parameters
+    ----------
+    picture
+        Decoded ``SLxPictureMetadata``.
+    attributes
+        Attributes of the file.
+    """
+    planes = stored_planes(picture.level("sPicturePlanes", create=True))
+    stored = [integer(plane, "uiCompCount", 1) for plane in planes]
+    counts = _fitted(stored, attributes.components)
+    if counts is None:
+        return None
+    whole = 3 if all(count == 3 for count in counts) else 1
+    return tuple(
+        i
+        for i, count in enumerate(counts)
+        for _ in range(1 if count == whole else count)
+    )
 
 
 def default_channels(attributes: Attributes) -> tuple[Channel, ...]:
@@ -254,9 +288,30 @@ def unique_names(names: Sequence[str]) -> list[str]:
     return unique
 
 
-def _channel(
-    plane: Level, setting: Level, picture: Level, path: LightPath, index: int
+def parse_channel(
+    plane: Level, setting: Level, picture: Level, index: int, optics_text: str = ""
 ) -> Channel:
+    """Return the channel of one plane.
+
+    Parameters
+    ----------
+    plane
+        Decoded picture plane.
+    setting
+        Its sample setting; an empty level if there is none.
+    picture
+        Decoded ``SLxPictureMetadata``.
+    index
+        Number of the plane.
+    optics_text
+        What the text info says about the optics.
+
+    Raises
+    ------
+    CorruptChunk
+        If a field has the wrong type.
+    """
+    path = parse_light_path(picture, setting, optics_text)
     count = integer(plane, "uiCompCount", 1)
     if not 0 <= count <= _MAX_CHANNELS:
         raise CorruptChunk(f"field uiCompCount of plane {index} is {count}")
@@ -328,12 +383,11 @@ def _configuration(plane: Level, setting: Level) -> str:
     return next(filter(None, names), text(plane, "sOpticalConfigName"))
 
 
-def _fitted(found: list[Channel], attributes: Attributes) -> tuple[Channel, ...]:
-    components = attributes.components
-    counts = [channel.component_count for channel in found]
-    if found and sum(counts) == components and all(counts):
-        return tuple(found)
+def _fitted(counts: list[int], components: int) -> list[int] | None:
+    """Components of each plane so that they add up; None if they cannot."""
+    if counts and sum(counts) == components and all(counts):
+        return counts
     for each in (1, 3):
-        if found and each * len(found) == components:
-            return tuple(replace(channel, component_count=each) for channel in found)
-    return default_channels(attributes)
+        if counts and each * len(counts) == components:
+            return [each] * len(counts)
+    return None

@@ -29,6 +29,7 @@ __all__ = [
     "Dim",
     "Experiment",
     "Loop",
+    "LoopNodes",
     "NETimeLoop",
     "Period",
     "SpectralLoop",
@@ -36,7 +37,9 @@ __all__ = [
     "XYPoint",
     "XYPositionLoop",
     "ZStackLoop",
+    "find_loops",
     "parse_experiment",
+    "parse_loop",
 ]
 
 Dim: TypeAlias = Literal["U", "T", "P", "Z"]
@@ -213,20 +216,22 @@ class Experiment:
 
 
 @dataclass(slots=True)
-class _Chain:
-    """Loops found so far: the index is the nesting level."""
+class LoopNodes:
+    """Loops found in a tree, and the nodes that they come from."""
 
-    loops: list[Loop] = field(default_factory=list)
-    spectral: SpectralLoop | None = None
+    loops: list[tuple[Loop, Level]] = field(default_factory=list)
+    """Loops that count frames, by nesting level."""
+    spectral: tuple[SpectralLoop, Level] | None = None
+    """Channel loop, None if there is none."""
 
-    def merge(self, loop: Loop, nesting: int) -> None:
+    def merge(self, loop: Loop, node: Level, nesting: int) -> None:
         """Put a loop at its level; of sibling branches keep the larger loop."""
         if nesting >= len(self.loops):
-            self.loops.append(loop)
+            self.loops.append((loop, node))
             return
-        known = self.loops[nesting]
+        known, _ = self.loops[nesting]
         if type(known) is type(loop) and known.count < loop.count:
-            self.loops[nesting] = loop
+            self.loops[nesting] = loop, node
 
 
 def parse_experiment(level: Level) -> Experiment:
@@ -247,7 +252,20 @@ def parse_experiment(level: Level) -> Experiment:
         If a field has the wrong type, a count is negative, or nodes nest deeper than
         32 or are more than 10 000.
     """
-    chain = _Chain()
+    found = find_loops(level)
+    root = next(iter(_nodes(level)), Level())
+    return Experiment(
+        loops=tuple(loop for loop, _ in found.loops),
+        spectral=found.spectral[0] if found.spectral else None,
+        application=text(root, "wsApplicationDesc"),
+        description=text(root, "wsUserDesc"),
+        camera=text(root, "wsCameraName"),
+    )
+
+
+def find_loops(level: Level) -> LoopNodes:
+    """Loops of a decoded tree with their nodes, see `parse_experiment`."""
+    chain = LoopNodes()
     pending = [(node, 0, 0) for node in reversed(_nodes(level))]
     visited = 0
     while pending:
@@ -255,25 +273,18 @@ def parse_experiment(level: Level) -> Experiment:
         visited += 1
         if visited > _MAX_NODES or depth >= _MAX_DEPTH:
             raise CorruptChunk("loops nest deeper than 32 or are more than 10000")
-        found = _parse_loop(node)
+        found = parse_loop(node)
         if found is None or found.count == 0:
             continue
         if isinstance(found, SpectralLoop):
-            chain.spectral = chain.spectral or found
+            chain.spectral = chain.spectral or (found, node)
             below = nesting
         else:
-            chain.merge(found, nesting)
+            chain.merge(found, node, nesting)
             below = nesting + 1
         children = [*_edited_loops(node, found), *_children(node)]
         pending.extend((child, below, depth + 1) for child in reversed(children))
-    root = next(iter(_nodes(level)), Level())
-    return Experiment(
-        loops=tuple(chain.loops),
-        spectral=chain.spectral,
-        application=text(root, "wsApplicationDesc"),
-        description=text(root, "wsUserDesc"),
-        camera=text(root, "wsCameraName"),
-    )
+    return chain
 
 
 def _nodes(level: Level) -> list[Level]:
@@ -306,7 +317,8 @@ def _parameters(node: Level) -> Level:
     return unwrap(node.level("uLoopPars", create=True))
 
 
-def _parse_loop(node: Level) -> Loop | SpectralLoop | None:
+def parse_loop(node: Level) -> Loop | SpectralLoop | None:
+    """Return the loop of one node; None if it is none that is known here."""
     parameters = _parameters(node)
     if not len(parameters):
         return None

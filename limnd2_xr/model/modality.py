@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["describe_modality", "mask_of_old_code", "modality_flags"]
+__all__ = [
+    "describe_modality",
+    "flags_of_description",
+    "known_bits",
+    "mask_of_flags",
+    "mask_of_old_code",
+    "modality_flags",
+]
 
 _BITS: Final[dict[int, tuple[str, str]]] = {
     0x1: ("fluorescence", "fluorescence"),
@@ -50,6 +57,7 @@ _BITS: Final[dict[int, tuple[str, str]]] = {
     0x100_0000_0000: ("pmtGaAs", "PMT GaAs"),
 }
 _READABLE: Final = dict(_BITS.values())
+_FLAG_BITS: Final = {flag: bit for bit, (flag, _) in _BITS.items()}
 
 _OLD_CODES: Final = {
     0: 0x101,
@@ -100,6 +108,57 @@ def describe_modality(flags: tuple[str, ...]) -> str:
     """
     told = [name for name in flags if name != "camera"] or list(flags)
     return ", ".join(_READABLE.get(name, name) for name in told)
+
+
+def flags_of_description(text: str) -> tuple[str, ...]:
+    """Return the flag names of a readable text, as `describe_modality` makes it.
+
+    Raises
+    ------
+    ValueError
+        If a part of the text is not known.
+
+    Examples
+    --------
+    >>> flags_of_description("fluorescence, spinning disk")
+    ('fluorescence', 'spinningDiskConfocal')
+    """
+    names = {readable.lower(): name for name, readable in _READABLE.items()}
+    names |= {name.lower(): name for name in _READABLE}
+    found = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        if part.lower() not in names:
+            known = ", ".join(_READABLE.values())
+            raise ValueError(f"modality {part!r} is not known; known are {known}")
+        found.append(names[part.lower()])
+    return tuple(found)
+
+
+def mask_of_flags(flags: tuple[str, ...]) -> int:
+    """Bits of ``uiModalityMask`` that stand for flag names.
+
+    Raises
+    ------
+    ValueError
+        If a name is none of the SDK's.
+
+    Examples
+    --------
+    >>> hex(mask_of_flags(("spinningDiskConfocal", "fluorescence")))
+    '0x401'
+    """
+    mask = 0
+    for flag in flags:
+        if flag not in _FLAG_BITS:
+            known = ", ".join(_FLAG_BITS)
+            raise ValueError(f"modality flag {flag!r} has no bit; known are {known}")
+        mask |= _FLAG_BITS[flag]
+    return mask
+
+
+def known_bits() -> int:
+    """Return all bits of ``uiModalityMask`` that have a name."""
+    return sum(_BITS)
 
 
 def mask_of_old_code(code: int) -> int:

@@ -10,9 +10,9 @@ from limnd2_xr.model.fields import text
 if TYPE_CHECKING:
     from limnd2_xr.variants.tree import Level
 
-__all__ = ["Software", "TextInfo"]
+__all__ = ["TEXT_ITEMS", "Software", "TextInfo"]
 
-_ITEMS: Final = (
+TEXT_ITEMS: Final = (
     "image_id",
     "type",
     "group",
@@ -29,6 +29,7 @@ _ITEMS: Final = (
     "optics",
     "app_version",
 )
+"""Fields of `TextInfo` by the number of their stored item."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,7 +84,10 @@ class TextInfo:
         'A. Author'
         """
         return cls(
-            **{name: text(level, f"TextInfoItem_{i}") for i, name in enumerate(_ITEMS)}
+            **{
+                name: text(level, f"TextInfoItem_{i}")
+                for i, name in enumerate(TEXT_ITEMS)
+            }
         )
 
 
