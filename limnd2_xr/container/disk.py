@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
@@ -49,12 +49,14 @@ MAX_CALL_NBYTES = 1 << 30  # macOS refuses 2 GiB, Linux cuts writes short there
 MAX_BUFFERS = min(os.sysconf("SC_IOV_MAX"), 1024) if hasattr(os, "sysconf") else 16
 _HAS_PWRITEV: Final = hasattr(os, "pwritev")
 _HAS_PWRITE: Final = hasattr(os, "pwrite")
+_HAS_PREAD: Final = hasattr(os, "pread")
+_IS_WINDOWS: Final = os.name == "nt"
 O_BINARY: int = getattr(os, "O_BINARY", 0)
 O_CLOEXEC: int = getattr(os, "O_CLOEXEC", 0)
 _NO_LINKS = {errno.EPERM, errno.EMLINK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
 # Virus scanners and indexers of Windows open new files for a moment.
-_RENAME_PAUSES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0) if os.name == "nt" else ()
+_PAUSES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 _position = threading.Lock()  # of all files, where reads and writes need a seek
 
@@ -113,7 +115,7 @@ def read_all(fd: int, offset: int, nbytes: int) -> bytes:
     parts = []
     while nbytes:
         count = min(nbytes, MAX_CALL_NBYTES)
-        if hasattr(os, "pread"):
+        if _HAS_PREAD:
             part = os.pread(fd, count, offset)
         else:
             with _position:
@@ -186,14 +188,7 @@ def sync_directory(path: Path) -> None:
 
 def rename_over(source: Path, target: Path) -> None:
     """Give a file its final name, in place of a file that has it, at one moment."""
-    for pause in _RENAME_PAUSES:
-        try:
-            os.replace(source, target)  # noqa: PTH105 - tests and Path.replace differ
-        except PermissionError:
-            time.sleep(pause)
-        else:
-            return
-    os.replace(source, target)  # noqa: PTH105
+    _patiently(lambda: os.replace(source, target))  # noqa: PTH105
 
 
 def rename_to_new(source: Path, target: Path) -> None:
@@ -204,17 +199,8 @@ def rename_to_new(source: Path, target: Path) -> None:
     FileExistsError
         There is one; nothing was changed.
     """
-    if os.name == "nt":  # renaming refuses existing files there
-        for pause in _RENAME_PAUSES:
-            try:
-                source.rename(target)
-            except FileExistsError:
-                raise
-            except PermissionError:
-                time.sleep(pause)
-            else:
-                return
-        source.rename(target)
+    if _IS_WINDOWS:  # renaming refuses existing files there
+        _patiently(lambda: source.rename(target))
         return
     try:
         target.hardlink_to(source)
@@ -223,12 +209,22 @@ def rename_to_new(source: Path, target: Path) -> None:
             raise
         # No hard links here (FAT, some network shares): look, then rename.
         if os.path.lexists(target):
-            raise FileExistsError(
-                errno.EEXIST, os.strerror(errno.EEXIST), str(target)
-            ) from error
+            reason = os.strerror(errno.EEXIST)
+            raise FileExistsError(errno.EEXIST, reason, str(target)) from error
         rename_over(source, target)
     else:
         source.unlink()
+
+
+def _patiently(rename: Callable[[], object]) -> None:
+    for pause in _PAUSES if _IS_WINDOWS else ():
+        try:
+            rename()
+        except PermissionError:
+            time.sleep(pause)
+        else:
+            return
+    rename()
 
 
 @contextmanager

@@ -249,12 +249,13 @@ class PartialFile:
             As the system says; also where the file system has no locks.
         """
         # The handle is kept from closing, and so the file from being finished.
-        with self._using(), locked(self.path) as fd:
-            if _key_of(os.fstat(fd)) != self._key:
+        with self._using():
+            if not self._is_there():
                 raise self._gone()
-            offset = align(os.fstat(fd).st_size)
-            os.ftruncate(fd, offset + align(nbytes))
-            return offset
+            with locked(self.path) as fd:
+                offset = align(os.fstat(fd).st_size)
+                os.ftruncate(fd, offset + align(nbytes))
+                return offset
 
     def extend_to(self, nbytes: int) -> None:
         """Make the file at least so long; what is new reads as zeros, takes no space.
