@@ -33,6 +33,7 @@ __all__ = [
     "drop_bytes",
     "first_views",
     "locked",
+    "naming",
     "nbytes_of",
     "read_all",
     "rename_over",
@@ -88,6 +89,17 @@ def _view(
     buffer: Any,
 ) -> memoryview:  # numpy's arrays are typed as buffers from 3.12 on
     return memoryview(buffer)
+
+
+@contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Have errors of the system that name no file name this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
 
 
 def write_all(fd: int, offset: int, buffers: Sequence[ReadableBuffer]) -> None:

@@ -16,6 +16,7 @@ from limnd2_xr.container.disk import (
     O_BINARY,
     O_CLOEXEC,
     locked,
+    naming,
     read_all,
     rename_over,
     rename_to_new,
@@ -329,11 +330,8 @@ class PartialFile:
             fd = self._file.fileno()
             self._users += 1
         try:
-            yield fd
-        except OSError as error:
-            if error.filename is not None or error.errno is None:
-                raise
-            raise _of_target(error, self.target) from error
+            with naming(self.target):
+                yield fd
         finally:
             with self._idle:
                 self._users -= 1

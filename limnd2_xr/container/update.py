@@ -16,7 +16,14 @@ from limnd2_xr.container.chunk_writer import (
     encode_header,
     encode_map,
 )
-from limnd2_xr.container.disk import locked, nbytes_of, read_all, sync, write_all
+from limnd2_xr.container.disk import (
+    locked,
+    naming,
+    nbytes_of,
+    read_all,
+    sync,
+    write_all,
+)
 from limnd2_xr.container.local_source import FileSource
 from limnd2_xr.errors import CorruptChunk
 
@@ -84,7 +91,7 @@ def update_chunks(
     if not put and not removed:
         return
     file = Path(os.path.realpath(path))
-    with locked(file) as fd:
+    with locked(file) as fd, naming(path):
         with FileSource(file, name=os.fspath(path)) as source:
             loaded = read_index(source)
             size = source.size
