@@ -177,7 +177,7 @@ def drop_bytes(views: list[memoryview], nbytes: int) -> list[memoryview]:
 
 def sync(fd: int) -> None:
     """Return when what was written is on the disk."""
-    if hasattr(os, "fsync") and sys.platform == "darwin":
+    if sys.platform == "darwin":
         # There fsync leaves data in the cache of the disk.
         with suppress(OSError):
             fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
