@@ -20,7 +20,8 @@ __all__ = ["agreeing_description", "dimensions", "summary"]
 
 _LETTERS: Final = {"T": "T", "P": "XY", "Z": "Z", "U": "U"}
 _LINE_END: Final = "\r\n"
-_DIMENSIONS: Final = re.compile(r"^Dimensions:[^\r\n]*(\r?\n)?", re.MULTILINE)
+_DIMENSIONS: Final = re.compile(r"^Dimensions:([^\r\n]*)(\r?\n)?", re.MULTILINE)
+_CHANNELS: Final = "\N{GREEK SMALL LETTER LAMDA}"
 _PLANES: Final = re.compile(r"^(Number of Picture Planes: *)\d+", re.MULTILINE)
 _TIME: Final = re.compile(r"^(Time Loop: *)\d+", re.MULTILINE)
 _SLICES: Final = re.compile(r"^(Z Stack Loop: *)\d+", re.MULTILINE)
@@ -55,7 +56,7 @@ def dimensions(document: Nd2Document) -> str:
     experiment, channels = document.experiment, document.channels
     parts = [f"{_letter(loop)}({loop.count})" for loop in experiment.loops]
     if len(channels) > 1 or experiment.spectral is not None:
-        parts.append(f"\N{GREEK SMALL LETTER LAMDA}({max(len(channels), 1)})")
+        parts.append(f"{_CHANNELS}({max(len(channels), 1)})")
     return " x ".join(parts)
 
 
@@ -95,7 +96,8 @@ def agreeing_description(description: str, document: Nd2Document) -> str:
     r"""Return a description whose counts are those of the document.
 
     Only lines that are there are changed: dimensions, number of picture planes, and
-    the counts of a time or a focus loop. A line for a loop that is gone goes too.
+    the counts of a time or a focus loop. Dimensions that merely do not mention the
+    channels agree; a line of dimensions that are gone goes too.
 
     Parameters
     ----------
@@ -105,9 +107,14 @@ def agreeing_description(description: str, document: Nd2Document) -> str:
         Its new state.
     """
     shape = dimensions(document)
+    parts = shape.split(" x ")
+    loops = [part for part in parts if not part.startswith(_CHANNELS)]
 
     def line(match: re.Match[str]) -> str:
-        return f"Dimensions: {shape}{match[1] or ''}" if shape else ""
+        told = match[1].strip().split(" x ")
+        if sorted(told) in (sorted(parts), sorted(loops)):
+            return match[0]
+        return f"Dimensions: {shape}{match[2] or ''}" if shape else ""
 
     text = _DIMENSIONS.sub(line, description)
     text = _PLANES.sub(rf"\g<1>{len(document.channels)}", text)

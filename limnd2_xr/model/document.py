@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from limnd2_xr.errors import CorruptChunk, warn_user
 from limnd2_xr.model import raw as chunks
@@ -25,23 +27,27 @@ from limnd2_xr.model.text import Software, TextInfo
 from limnd2_xr.variants.tree import Level
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import numpy as np
     import numpy.typing as npt
 
     from limnd2_xr.model.raw import RawMetadata
+    from limnd2_xr.model.to_raw import Base
 
-__all__ = ["FrameRecords", "Nd2Document"]
+__all__ = ["RECORD_CHUNKS", "FrameRecords", "Nd2Document", "Report", "parse_document"]
 
-_T = TypeVar("_T")
-_COLUMNS = {
+RECORD_CHUNKS: Final[Mapping[str, str]] = {
     "x": chunks.COLUMN_X,
     "y": chunks.COLUMN_Y,
     "z": chunks.COLUMN_Z,
     "z1": chunks.COLUMN_Z1,
     "z2": chunks.COLUMN_Z2,
 }
+"""Chunk of each column of `FrameRecords`."""
+
+Report: TypeAlias = Callable[[CorruptChunk, "str | None", str], None]
+"""Told of a damaged chunk: the error, the chunk's name, what of it is left out."""
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,32 +115,48 @@ class Nd2Document:
         Nd2Warning
             For each other chunk that is damaged; it is left out.
         """
-        attributes = _attributes(raw)
-        picture = _Chunk.of(raw, chunks.PICTURE)
-        texts = _Chunk.of(raw, chunks.TEXT_INFO)
-        text = texts.parse("text info", TextInfo.from_raw) or TextInfo()
-        table = _Chunk.of(raw, chunks.RECORDED_COLUMNS)
-        columns = table.parse("recorded columns", parse_columns) or ()
-        loops = _Chunk.of(raw, chunks.EXPERIMENT)
-        channels = picture.parse(
-            "channels", lambda level: parse_channels(level, attributes, text.optics)
-        )
-        document = cls(
-            format_version=".".join(map(str, raw.version)),
-            attributes=attributes,
-            experiment=loops.parse("loops", parse_experiment) or Experiment(),
-            channels=channels or default_channels(attributes),
-            picture=picture.parse("stage position", Picture.from_raw) or Picture(),
-            optics=_optics(raw, picture, text.optics),
-            acquisition=_acquisition(raw, picture),
-            text=text,
-            software=_Chunk.of(raw, chunks.APP_INFO).parse(
-                "software", Software.from_raw
-            )
-            or Software(),
-            recorded_columns=columns,
-        )
-        return document, _records(raw, columns, attributes.sequence_count)
+        return parse_document(raw, _warn)
+
+    def to_raw(self, records: FrameRecords, *, base: Base | None = None) -> RawMetadata:
+        """Return the chunks to store, decoded: the inverse of `from_raw`.
+
+        See `limnd2_xr.model.to_raw` for what is filled in, what follows other values,
+        and what of a source is kept.
+
+        Parameters
+        ----------
+        records
+            What was recorded for each frame.
+        base
+            Source that the document was opened from. What it says stays as stored
+            wherever the document says the same.
+
+        Raises
+        ------
+        ValueError
+            If a value cannot be stored so that reading gives it back, naming it.
+
+        Examples
+        --------
+        >>> attributes = Attributes(
+        ...     width=4,
+        ...     height=3,
+        ...     components=1,
+        ...     bits_in_memory=16,
+        ...     bits_significant=12,
+        ...     row_nbytes=8,
+        ...     sequence_count=1,
+        ... )
+        >>> document = Nd2Document(
+        ...     attributes=attributes, channels=(Channel(name="GFP", exposure_s=0.1),)
+        ... )
+        >>> found, _ = Nd2Document.from_raw(document.to_raw(FrameRecords()))
+        >>> found.channels[0].exposure_s
+        0.1
+        """
+        from limnd2_xr.model.to_raw import to_raw
+
+        return to_raw(self, records, base)
 
     @property
     def z_step_um(self) -> float | None:
@@ -183,30 +205,70 @@ class Nd2Document:
         return from_json(cls, source)
 
 
+def parse_document(
+    raw: RawMetadata, report: Report
+) -> tuple[Nd2Document, FrameRecords]:
+    """Build the model of a file, see `Nd2Document.from_raw`.
+
+    Parameters
+    ----------
+    raw
+        Decoded chunks.
+    report
+        Called for each damaged chunk, but for the attributes, with the error, the name
+        of the chunk and what of it is left out.
+    """
+    chunk = partial(_Chunk.of, raw, report=report)
+    attributes = _attributes(raw)
+    picture = chunk(chunks.PICTURE)
+    text = chunk(chunks.TEXT_INFO).parse("text info", TextInfo.from_raw) or TextInfo()
+    table = chunk(chunks.RECORDED_COLUMNS)
+    columns = table.parse("recorded columns", parse_columns) or ()
+    loops = chunk(chunks.EXPERIMENT)
+    software = chunk(chunks.APP_INFO).parse("software", Software.from_raw)
+    channels = picture.parse(
+        "channels", lambda level: parse_channels(level, attributes, text.optics)
+    )
+    document = Nd2Document(
+        format_version=".".join(map(str, raw.version)),
+        attributes=attributes,
+        experiment=loops.parse("loops", parse_experiment) or Experiment(),
+        channels=channels or default_channels(attributes),
+        picture=picture.parse("stage position", Picture.from_raw) or Picture(),
+        optics=_optics(picture, chunk(chunks.CALIBRATION), text.optics),
+        acquisition=_acquisition(raw, picture),
+        text=text,
+        software=software or Software(),
+        recorded_columns=columns,
+    )
+    return document, _records(raw, columns, attributes.sequence_count, report)
+
+
 @dataclass(frozen=True, slots=True)
 class _Chunk:
     """One optional chunk: its name and struct, None where absent or damaged."""
 
     name: str | None
     level: Level | None
+    report: Report
 
     @classmethod
-    def of(cls, raw: RawMetadata, names: tuple[str, ...]) -> _Chunk:
+    def of(cls, raw: RawMetadata, names: tuple[str, ...], *, report: Report) -> _Chunk:
         name = raw.name(names)
         try:
-            return cls(name, raw.struct(names))
+            return cls(name, raw.struct(names), report)
         except CorruptChunk as error:
-            _warn(error, name, "all of it is")
-            return cls(name, None)
+            report(error, name, "all of it is")
+            return cls(name, None, report)
 
     def parse(self, what: str, convert: Callable[[Level], _T]) -> _T | None:
-        """Convert the chunk or a part of it; None with a warning if damaged."""
+        """Convert the chunk or a part of it; None with a report if damaged."""
         if self.level is None:
             return None
         try:
             return convert(self.level)
         except CorruptChunk as error:
-            _warn(error, self.name, f"its {what} are")
+            self.report(error, self.name, f"its {what} are")
             return None
 
 
@@ -220,14 +282,13 @@ def _attributes(raw: RawMetadata) -> Attributes:
         raise _in_chunk(error, name) from None
 
 
-def _optics(raw: RawMetadata, picture: _Chunk, optics_text: str) -> Optics:
+def _optics(picture: _Chunk, calibration: _Chunk, optics_text: str) -> Optics:
     if picture.name is not None:
         found = picture.parse(
             "optics", lambda level: Optics.from_raw(level, None, optics_text)
         )
         return found or Optics()
-    alone = _Chunk.of(raw, chunks.CALIBRATION)
-    found = alone.parse(
+    found = calibration.parse(
         "optics", lambda level: Optics.from_raw(None, level, optics_text)
     )
     return found or Optics(magnification=magnification_of_name(optics_text))
@@ -240,11 +301,14 @@ def _acquisition(raw: RawMetadata, picture: _Chunk) -> Acquisition:
 
 
 def _records(
-    raw: RawMetadata, columns: tuple[RecordedColumn, ...], frames: int
+    raw: RawMetadata,
+    columns: tuple[RecordedColumn, ...],
+    frames: int,
+    report: Report,
 ) -> FrameRecords:
     described = {f"CustomData|{column.id}!": column for column in columns}
     found: dict[str, npt.NDArray[np.float64] | None] = {}
-    for name, chunk in {"times_ms": chunks.FRAME_TIMES, **_COLUMNS}.items():
+    for name, chunk in {"times_ms": chunks.FRAME_TIMES, **RECORD_CHUNKS}.items():
         data = raw.data.get(chunk)
         if not data:
             continue
@@ -254,7 +318,7 @@ def _records(
             else:
                 found[name] = decode_column(data, described.get(chunk), frames)
         except CorruptChunk as error:
-            _warn(error, chunk, "it is")
+            report(error, chunk, "it is")
     return FrameRecords(**found)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from limnd2_xr.errors import CorruptChunk
 from limnd2_xr.model.fields import unwrap
+from limnd2_xr.variants.encode import encode
 from limnd2_xr.variants.tree import Level
 
 if TYPE_CHECKING:
@@ -30,14 +31,17 @@ __all__ = [
     "COLUMN_Z2",
     "DATA_CHUNKS",
     "EXPERIMENT",
+    "FRAMES_CACHE",
     "FRAME_TIMES",
     "METADATA_CHUNKS",
     "PICTURE",
     "RECORDED_COLUMNS",
+    "SECOND_CLOCK",
     "TEXT_INFO",
     "TREE_CHUNKS",
     "RawMetadata",
     "chunks_to_read",
+    "encode_raw",
 ]
 
 ATTRIBUTES: Final = ("ImageAttributesLV!", "ImageAttributes!")
@@ -59,6 +63,10 @@ ACQUISITION_START: Final = ("CustomDataVar|AcqTimeV1_0!",)
 
 FRAME_TIMES: Final = "CustomData|AcqTimesCache!"
 """float64 ms since the start, one a frame (FORMAT 1.4)."""
+SECOND_CLOCK: Final = "CustomData|AcqTimes2Cache!"
+"""float64 of a second clock, one a frame; all zero in every file seen (FORMAT 3)."""
+FRAMES_CACHE: Final = "CustomData|AcqFramesCache!"
+"""uint32, one a frame; all zero in every file seen (FORMAT 3)."""
 COLUMN_X: Final = "CustomData|X!"
 """Recorded stage X, one a frame, um (FORMAT 9.3)."""
 COLUMN_Y: Final = "CustomData|Y!"
@@ -188,3 +196,32 @@ class RawMetadata:
         if name is None or len(self.levels[name]) != 1:
             return None
         return self.levels[name].values[0]
+
+
+def encode_raw(raw: RawMetadata) -> dict[str, bytes]:
+    """Payload of each chunk by its name, the inverse of decoding.
+
+    Parameters
+    ----------
+    raw
+        Decoded chunks, e.g. from `Nd2Document.to_raw`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a value does not fit its stored type, naming the chunk.
+
+    Examples
+    --------
+    >>> encode_raw(RawMetadata(version=(3, 0), levels={}, data={"CustomData|X!": b"1"}))
+    {'CustomData|X!': b'1'}
+    """
+    payloads: dict[str, bytes] = {}
+    for name, level in raw.levels.items():
+        try:
+            payloads[name] = encode(level)
+        except ValueError as error:
+            raise ValueError(f"chunk {name}: {error}") from None
+        except TypeError as error:
+            raise TypeError(f"chunk {name}: {error}") from None
+    return {**payloads, **raw.data}

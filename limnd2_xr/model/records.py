@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import numpy as np
 
@@ -11,23 +11,38 @@ from limnd2_xr.errors import CorruptChunk
 from limnd2_xr.model.fields import integer, levels_by_number, text
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy.typing as npt
 
     from limnd2_xr.variants.tree import Level
 
 __all__ = [
+    "COLUMN_CODES",
+    "COLUMN_TABLE",
     "ColumnKind",
     "FrameRecords",
     "RecordedColumn",
     "decode_column",
     "decode_times",
+    "encode_column",
     "parse_columns",
 ]
 
 ColumnKind: TypeAlias = Literal["unknown", "string", "int", "float"]
 
-_KINDS: dict[int, ColumnKind] = {1: "string", 2: "int", 3: "float"}
-_TABLE = "CustomTagDescription_v1.0"
+COLUMN_TABLE: Final = "CustomTagDescription_v1.0"
+"""Name of the table that describes the columns."""
+COLUMN_CODES: Final[Mapping[ColumnKind, int]] = {
+    "unknown": 0,
+    "string": 1,
+    "int": 2,
+    "float": 3,
+}
+"""``Type`` of each kind of column."""
+
+_KINDS = {code: kind for kind, code in COLUMN_CODES.items()}
+_SLOT_NBYTES = 512  # of a text in a column (FORMAT 9.3)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,7 +109,7 @@ def parse_columns(level: Level) -> tuple[RecordedColumn, ...]:
     CorruptChunk
         If a field has the wrong type.
     """
-    table = level.level(_TABLE) or level
+    table = level.level(COLUMN_TABLE) or level
     columns = []
     for tag in levels_by_number(table):
         name = text(tag, "ID")
@@ -152,6 +167,50 @@ def decode_column(
     dtype = f"<{'i' if whole else 'f'}{item}"
     with np.errstate(all="ignore"):  # NaN is as good in 8 bytes as in 4
         return np.frombuffer(data, dtype).astype(np.float64)
+
+
+def encode_column(values: npt.NDArray[Any], name: str) -> tuple[ColumnKind, bytes]:
+    r"""Return kind and payload of a recorded column: the inverse of reading one.
+
+    Whole numbers are stored as int32, others as float64, texts in slots of 512 bytes.
+
+    Parameters
+    ----------
+    values
+        One a frame.
+    name
+        ID of the column, for messages.
+
+    Raises
+    ------
+    ValueError
+        If a value does not fit.
+
+    Examples
+    --------
+    >>> encode_column(np.array([1, 2]), "PFS_STATUS")
+    ('int', b'\x01\x00\x00\x00\x02\x00\x00\x00')
+    """
+    if values.dtype.kind in "iub":
+        whole = values.astype(np.int64)
+        if whole.size and not -(2**31) <= whole.min() <= whole.max() < 2**31:
+            raise ValueError(f"column {name} has numbers that do not fit into int32")
+        return "int", whole.astype("<i4").tobytes()
+    if values.dtype.kind == "f":
+        return "float", values.astype("<f8").tobytes()
+    if values.dtype.kind not in "UO" or not all(
+        isinstance(value, str) for value in values.tolist()
+    ):
+        raise ValueError(
+            f"column {name} holds {values.dtype} values, not numbers or texts"
+        )
+    slots = []
+    for text_value in values.tolist():
+        encoded = (text_value + "\0").encode("utf-16-le")
+        if len(encoded) > _SLOT_NBYTES:
+            raise ValueError(f"column {name} has a text of over 255 characters")
+        slots.append(encoded.ljust(_SLOT_NBYTES, b"\0"))
+    return "string", b"".join(slots)
 
 
 def decode_times(data: bytes) -> npt.NDArray[np.float64]:

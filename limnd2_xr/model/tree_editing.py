@@ -111,8 +111,9 @@ def merged(stored: Level, old: Level, new: Level) -> Level:
             continue
         there = stored.get(name)
         if _is_struct(value) and _is_struct(before) and _is_struct(there):
-            value = merged(there, before, value)
-        changes.append((name, kind, value))
+            changes.append((name, kind, merged(there, before, value)))
+        else:
+            changes.append((name, kind, value))
     gone = [name for name in old.names if name not in new and name in stored]
     if gone:
         stored = without_fields(stored, *gone)
