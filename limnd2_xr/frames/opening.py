@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from limnd2_xr.model.records import FrameRecords
     from limnd2_xr.variants.tree import Level
 
-__all__ = ["SoundIndex", "find_frames", "open_index", "read_metadata"]
+__all__ = ["SoundIndex", "find_frames", "layout_of", "open_index", "read_metadata"]
 
 _COMPRESSION: Final[dict[str, Compression]] = {"none": "none", "lossless": "zlib"}
 
@@ -287,7 +287,7 @@ def find_frames(
     CorruptChunk
         If the attributes promise frames that the stored ones cannot be.
     """
-    layout = _layout(document)
+    layout = layout_of(document)
     family = opened.index.family(FRAME_FAMILY)
     if family is None or not len(family):
         numbers = chunk_offsets = nbytes = np.empty(0, dtype=np.int64)
@@ -322,7 +322,8 @@ def _in_words(axes: Axes) -> str:
     return " x ".join(f"{dim} {count}" for dim, count in axes.nesting)
 
 
-def _layout(document: Nd2Document) -> PixelLayout:
+def layout_of(document: Nd2Document) -> PixelLayout:
+    """Return how the frames of a file are arranged, as its metadata say."""
     attributes: Attributes = document.attributes
     samples = samples_per_channel(document.channels)
     return PixelLayout(

@@ -30,6 +30,7 @@ __all__ = [
     "check_level",
     "check_values",
     "deflate",
+    "lies_as_stored",
     "pack_frames",
     "packed_blocks",
     "row_nbytes",
@@ -41,7 +42,7 @@ DEFAULT_LEVEL: Final = 2
 Stored: TypeAlias = "NDArray[np.uint8]"
 
 _HELD: Final = tuple(np.dtype(name) for name in ("u1", "<u2", "<f4"))
-_CACHED_NBYTES = 2**20
+_CACHED_NBYTES = 2 * 2**20
 """Bytes that stay in a core's own cache while they are packed and then written."""
 _LAST_FAST_LEVEL: Final = 3
 _PAIRS: Final[dict[int, np.dtype[Any]]] = {1: np.dtype("<u2"), 2: np.dtype("<u4")}
@@ -271,7 +272,7 @@ def pack_frames(frames: NDArray[Any], layout: PixelLayout) -> Stored:
 
 
 def packed_blocks(
-    frame: NDArray[Any], layout: PixelLayout
+    frame: NDArray[Any], layout: PixelLayout, rows: slice | None = None
 ) -> Iterator[tuple[int, Stored]]:
     """Pack one frame piece by piece, so that what uses a piece finds it in the cache.
 
@@ -281,6 +282,8 @@ def packed_blocks(
         Of shape (C, Y, X) and, for RGB, S; as `check_frames` demands.
     layout
         How it is stored.
+    rows
+        Which rows are wanted, by start and stop; all by default.
 
     Yields
     ------
@@ -290,18 +293,24 @@ def packed_blocks(
         One-dimensional, valid until the next one is asked for. A frame that lies in
         memory as it is stored is one block, and not copied.
     """
-    stored = _in_stored_order(frame[np.newaxis], layout)
+    first, stop = (0, layout.height) if rows is None else (rows.start, rows.stop)
+    stored = _in_stored_order(frame[np.newaxis, :, first:stop], layout)[0]
     if _is_as_stored(stored, layout):
-        yield 0, _as_bytes(stored)
+        yield first * layout.row_nbytes, _as_bytes(stored)
         return
-    step = max(1, min(layout.height, _CACHED_NBYTES // layout.row_nbytes))
+    step = max(1, min(len(stored), _CACHED_NBYTES // layout.row_nbytes))
     buffer = np.empty((step, layout.row_nbytes), np.uint8)
     buffer[:, layout.width * layout.pixel_nbytes :] = 0
-    for first in range(0, layout.height, step):
-        rows = stored[0, first : first + step]
-        block = buffer[: len(rows)]
-        _interleave(block, rows, layout)
-        yield first * layout.row_nbytes, block.reshape(-1)
+    for at in range(0, len(stored), step):
+        some = stored[at : at + step]
+        block = buffer[: len(some)]
+        _interleave(block, some, layout)
+        yield (first + at) * layout.row_nbytes, block.reshape(-1)
+
+
+def lies_as_stored(frames: NDArray[Any], layout: PixelLayout) -> bool:
+    """Say whether frames lie in memory as they are stored, so that none is copied."""
+    return _is_as_stored(_in_stored_order(frames, layout), layout)
 
 
 def _in_stored_order(frames: NDArray[Any], layout: PixelLayout) -> NDArray[Any]:
@@ -336,6 +345,12 @@ def _interleave(block: Stored, rows: NDArray[Any], layout: PixelLayout) -> None:
     pixels = rows_view(
         block.reshape(-1), layout, offset=0, shape=(1, len(rows), layout.width)
     )[0]
+    if layout.components == 3 and layout.samples == 3:
+        # A plain copy, then what it has in the wrong place: two strided copies, not 3.
+        np.copyto(pixels[:, :, 0], rows[:, :, 0, ::-1])
+        pixels[..., 0] = rows[..., 0]
+        pixels[..., 2] = rows[..., 2]
+        return
     for channel in range(layout.channels):
         for sample in range(layout.samples):
             pixels[:, :, channel, sample] = rows[:, :, channel, sample]

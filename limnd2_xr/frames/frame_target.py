@@ -1,0 +1,336 @@
+"""`FrameTarget`: what a thread, process or machine needs to write frames of a file.
+
+Uncompressed frames have places of their own, so they are written without a lock.
+Compressed ones go to the end of the file as they get ready.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from limnd2_xr.container.chunk_format import ALIGNMENT
+from limnd2_xr.container.sink import PartialFile
+from limnd2_xr.errors import CorruptChunk
+from limnd2_xr.frames.opening import layout_of
+from limnd2_xr.frames.packing import (
+    check_frames,
+    check_values,
+    deflate,
+    lies_as_stored,
+    packed_blocks,
+)
+from limnd2_xr.frames.partial_frames import (
+    UNKNOWN_MS,
+    blank,
+    frame_head,
+    frame_stride,
+    read_head,
+)
+from limnd2_xr.frames.threads import run_all
+from limnd2_xr.model.document import Nd2Document
+from limnd2_xr.model.raw import RawMetadata, chunks_to_read
+from limnd2_xr.variants.decode import decode
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from limnd2_xr.frames.layout import PixelLayout
+    from limnd2_xr.model.records import FrameRecords
+
+__all__ = ["FrameTarget", "open_shared"]
+
+_NO_HEAD = bytes(16)
+_GROUP_NBYTES = 32 * 2**20
+"""Uncompressed frames that are checked and written together."""
+_SHARE_NBYTES = 4 * 2**20
+"""What one thread packs and writes at a time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FrameTarget:
+    """Where frames are to be written, and how: picklable, without a handle.
+
+    From `FrameWriter.frames`, or in a process that knows nothing but the name of the
+    file to be, from `find`.
+    """
+
+    partial: str
+    """Path of the partial file."""
+    target: str
+    """Path of the file to be."""
+    layout: PixelLayout
+    """How each frame is stored."""
+    n_frames: int
+    """How many frames there will be."""
+    frames_offset: int
+    """Where the frames begin in the file."""
+    level: int | None
+    """Level of compression; None for the default."""
+    significant_bits: int
+    """Bits of a component that carry data."""
+    times_ms: NDArray[np.float64] = field(repr=False)
+    """Time of each frame in ms since the start of the acquisition, NaN where unknown."""
+
+    @classmethod
+    def find(cls, target: str | os.PathLike[str]) -> Self:
+        """Return what is needed to write frames of a file that is being written.
+
+        Reads the metadata that are already in it.
+
+        Parameters
+        ----------
+        target
+            Name of the file to be, as given to `FrameWriter.create` with ``shared=True``.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is no unfinished file of this name.
+        """
+        with open_shared(target) as partial:
+            return cls.of_shared(partial)
+
+    @classmethod
+    def of_shared(cls, partial: PartialFile) -> Self:
+        """Return the same of a file that another process created, if that got done.
+
+        Raises
+        ------
+        CorruptChunk
+            It was not created completely.
+        """
+        try:
+            found = cls.of(partial)
+        except CorruptChunk as error:
+            raise _not_created(partial, f" ({error.reason})") from error
+        is_plain = found.layout.compression == "none"
+        if is_plain and partial.size < found.frame_offset(found.n_frames):
+            raise _not_created(partial)
+        return found
+
+    @classmethod
+    def of(cls, partial: PartialFile) -> Self:
+        """Return what the metadata in a partial file say about its frames to be.
+
+        Raises
+        ------
+        CorruptChunk
+            Metadata that this needs are missing or damaged.
+        """
+        head = read_head(partial)
+        trees, plain = chunks_to_read(head.places)
+        payloads = {
+            name: partial.read_at(
+                head.places[name].data_offset, head.places[name].nbytes
+            )
+            for name in (*trees, *plain)
+        }
+        document, records = Nd2Document.from_raw(
+            RawMetadata(
+                version=head.version,
+                levels={name: decode(payloads[name]) for name in trees},
+                data={name: payloads[name] for name in plain},
+            )
+        )
+        attributes = document.attributes
+        level = int(attributes.compression_param or 0)
+        is_packed = attributes.compression != "none"
+        return cls(
+            partial=str(partial.path),
+            target=str(partial.target),
+            layout=layout_of(document),
+            n_frames=attributes.sequence_count,
+            frames_offset=head.end,
+            level=level if is_packed and 1 <= level <= 9 else None,
+            significant_bits=attributes.bits_significant,
+            times_ms=_times(records, attributes.sequence_count),
+        )
+
+    def frame_offset(self, number: int) -> int:
+        """File offset of an uncompressed frame's chunk."""
+        return self.frames_offset + number * frame_stride(self.layout)
+
+    def put(self, sequence: ArrayLike, frames: NDArray[Any]) -> None:
+        """Write whole frames; return when the system has all their bytes.
+
+        Compressed on threads. May be called from several threads and processes at once,
+        for different frames. Of a frame written twice the later one counts.
+
+        Parameters
+        ----------
+        sequence
+            Number of each frame, each once.
+        frames
+            Of shape (frames, C, Y, X) and, for RGB, S.
+
+        Raises
+        ------
+        TypeError
+            The frames are of another type than the file's.
+        ValueError
+            Their shape or numbers are wrong; or a value cannot be stored as it is, and
+            then no byte of that frame was written.
+        FileNotFoundError
+            The file was finalized or rolled back.
+        OSError
+            As the system says, such as a full disk.
+        """
+        with _open_partial(Path(self.partial), Path(self.target)) as partial:
+            self.put_into(partial, sequence, frames)
+
+    def put_into(
+        self, partial: PartialFile, sequence: ArrayLike, frames: NDArray[Any]
+    ) -> None:
+        """Do the same with a partial file that is open already."""
+        numbers = _checked_numbers(sequence, frames, self.n_frames)
+        check_frames(frames, self.layout)
+        if self.layout.compression == "none":
+            # In groups, so that frames are in the cache still after they were checked.
+            step = max(1, _GROUP_NBYTES // self.layout.frame_nbytes)
+            for at in range(0, len(numbers), step):
+                group = slice(at, at + step)
+                self._put_plain(partial, numbers[group], frames[group])
+            return
+
+        def put(at: int) -> None:
+            check_values(frames[at : at + 1], self.significant_bits, [numbers[at]])
+            blocks = packed_blocks(frames[at], self.layout)
+            pieces = deflate((block for _, block in blocks), self.level)
+            self._put_packed(partial, numbers[at], pieces)
+
+        run_all(put, range(len(numbers)))
+
+    def _put_plain(
+        self, partial: PartialFile, numbers: list[int], frames: NDArray[Any]
+    ) -> None:
+        check_values(frames, self.significant_bits, numbers)
+        offsets = [self.frame_offset(number) for number in numbers]
+        # A frame that has a head is whole, also while it is written a second time.
+        for offset in offsets:
+            partial.write_at(offset, _NO_HEAD)
+
+        def put(share: tuple[int, slice]) -> None:
+            at, rows = share
+            for offset, block in packed_blocks(frames[at], self.layout, rows):
+                partial.write_at(offsets[at] + ALIGNMENT + offset, block)
+
+        step = max(1, _SHARE_NBYTES // self.layout.row_nbytes)
+        # A file takes one write at a time: threads help if there is more to do.
+        as_stored = lies_as_stored(frames, self.layout)
+        if as_stored:
+            step = self.layout.height
+        run_all(
+            put,
+            [
+                (at, slice(first, min(first + step, self.layout.height)))
+                for at in range(len(frames))
+                for first in range(0, self.layout.height, step)
+            ],
+            threads=1 if as_stored else None,
+        )
+        for number, offset in zip(numbers, offsets, strict=True):
+            partial.write_at(offset, self._head(number, self.layout.frame_nbytes))
+
+    def _put_packed(
+        self, partial: PartialFile, number: int, pieces: list[bytes]
+    ) -> None:
+        nbytes = sum(map(len, pieces))
+        offset = partial.reserve(ALIGNMENT + nbytes)
+        partial.write_at(offset + ALIGNMENT, *pieces)
+        partial.write_at(offset, self._head(number, nbytes))
+
+    def _head(self, number: int, nbytes: int) -> bytes:
+        return frame_head(number, nbytes, float(self.times_ms[number]))
+
+    def put_zeros(self, partial: PartialFile, missing: list[int]) -> None:
+        """Write frames of zeros."""
+        if self.layout.compression == "none":
+            for number in missing:
+                offset = self.frame_offset(number)
+                blank(partial, offset, frame_stride(self.layout))
+                head = self._head(number, self.layout.frame_nbytes)
+                partial.write_at(offset, head)
+        elif missing:
+            zero = np.zeros((), self.layout.dtype)
+            frame = np.broadcast_to(zero, self.layout.frame_shape)
+            blocks = packed_blocks(frame, self.layout)
+            pieces = deflate((block for _, block in blocks), self.level)
+            for number in missing:
+                self._put_packed(partial, number, pieces)
+
+
+def _not_created(partial: PartialFile, why: str = "") -> CorruptChunk:
+    return CorruptChunk(
+        f"whoever created the unfinished file did not get to the end of that{why}: "
+        "remove it and create it again",
+        path=str(partial.path),
+    )
+
+
+def _open_partial(path: Path, target: Path) -> PartialFile:
+    try:
+        return PartialFile.open(path, target=target)
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            errno.ENOENT,
+            f"there is no unfinished file of {target}: it was finalized, removed or"
+            " never created",
+            str(path),
+        ) from None
+
+
+def open_shared(
+    target: str | os.PathLike[str], *, overwrite: bool = False
+) -> PartialFile:
+    """Open the partial file that was created to be shared, by its target's name."""
+    final = Path(os.path.realpath(target))
+    path = final.with_name(f"{final.name}.partial")
+    try:
+        return PartialFile.open(path, overwrite=overwrite)
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            errno.ENOENT,
+            f"there is no unfinished file of {final} that was created to be shared",
+            str(path),
+        ) from None
+
+
+def _times(records: FrameRecords, n_frames: int) -> NDArray[np.float64]:
+    times = np.full(n_frames, np.nan)
+    if records.times_ms is not None:
+        known = records.times_ms[:n_frames]
+        is_time = np.isfinite(known) & (known != UNKNOWN_MS)
+        times[: len(known)] = np.where(is_time, known, np.nan)
+    return times
+
+
+def _checked_numbers(
+    sequence: ArrayLike, frames: NDArray[Any], n_frames: int
+) -> list[int]:
+    """Refuse frame numbers that do not fit the frames or the file."""
+    numbers = np.asarray(sequence)
+    if numbers.ndim != 1 or (numbers.size and numbers.dtype.kind not in "iu"):
+        raise ValueError(
+            f"frame numbers must be integers in one dimension, not {numbers.dtype} of "
+            f"shape {numbers.shape}"
+        )
+    if frames.shape[:1] != numbers.shape:
+        raise ValueError(
+            f"{numbers.size} frame numbers for frames of shape {frames.shape}"
+        )
+    if numbers.size and not 0 <= numbers.min() <= numbers.max() < n_frames:
+        raise ValueError(
+            f"frame numbers {numbers.min()} to {numbers.max()}, but the file has "
+            f"{n_frames} frames, from 0 on"
+        )
+    if len(np.unique(numbers)) < numbers.size:
+        raise ValueError("a frame is given twice at once")
+    return [int(number) for number in numbers]
