@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from limnd2_xr.model.channel_tree import (
+    camera_channel,
     filter_fields,
     plane_tree,
     planes_tree,
@@ -37,11 +38,11 @@ from limnd2_xr.model.optics import (
 from limnd2_xr.model.picture_tree import camera_rotation, picture_tree
 from limnd2_xr.model.tree_building import nested, numbered, string, struct, u32, u64
 from limnd2_xr.model.tree_editing import merged, with_fields, without_fields
+from limnd2_xr.variants.tree import Level
 
 if TYPE_CHECKING:
     from limnd2_xr.model.channel_tree import Rotation
     from limnd2_xr.model.document import Nd2Document
-    from limnd2_xr.variants.tree import Level
 
 __all__ = ["edited_picture", "fresh_picture"]
 
@@ -139,7 +140,15 @@ def _edited_planes(
         setting = sample_setting(settings, plane)
         pairs.append(_edited(plane, setting, channel, picture, i, new.text.optics))
     alone = len({id(setting) for _, setting in pairs}) == 1 and len(settings) == 1
-    chosen = [setting for _, setting in pairs[: 1 if alone else None]]
+    names = [channel.name for channel in new.channels]
+    chosen = (
+        [_narrowed(pairs[0][1], names)]
+        if alone
+        else [
+            _narrowed(setting, [name])
+            for (_, setting), name in zip(pairs, names, strict=True)
+        ]
+    )
     indexed = [
         _with_number(plane, "uiSampleIndex", 0 if alone else i)
         for i, (plane, _) in enumerate(pairs)
@@ -190,7 +199,51 @@ def _edited(
 
 
 def _edited_setting(setting: Level, before: Channel, channel: Channel) -> Level:
-    return merged(setting, setting_tree(before, None), setting_tree(channel, None))
+    old, new = _unlisted(before), _unlisted(channel)
+    setting = merged(setting, old, new)
+    entries = {
+        name: merged(entry, camera_channel(before), camera_channel(channel))
+        if entry.get("Name") == before.name
+        else entry
+        for name, entry in _camera_channels(setting)
+    }
+    fields = [nested(name, entry) for name, entry in entries.items()]
+    return _with_camera_channels(setting, struct(*fields)) if fields else setting
+
+
+def _unlisted(channel: Channel) -> Level:
+    """Return a sample setting without its list of the camera's channels."""
+    setting = setting_tree(channel, None)
+    camera = setting.level("pCameraSetting", create=True)
+    return with_fields(
+        setting, nested("pCameraSetting", without_fields(camera, "Metadata"))
+    )
+
+
+def _camera_channels(setting: Level) -> list[tuple[str, Level]]:
+    camera = setting.level("pCameraSetting", create=True)
+    listed = camera.level("Metadata", create=True).level("Channels", create=True)
+    return [(name, entry) for name, entry in listed if isinstance(entry, Level)]
+
+
+def _narrowed(setting: Level, names: list[str]) -> Level:
+    """Sample setting whose camera lists those of its channels that have these names."""
+    entries = [entry for _, entry in _camera_channels(setting)]
+    named = [entry for entry in entries if entry.get("Name") in names]
+    if not named or len(named) == len(entries):
+        return setting
+    return _with_camera_channels(setting, numbered("Channel_", named))
+
+
+def _with_camera_channels(setting: Level, listed: Level) -> Level:
+    camera = setting.level("pCameraSetting", create=True)
+    metadata = with_fields(
+        camera.level("Metadata", create=True),
+        u32("ChannelCount", len(listed)),
+        nested("Channels", listed),
+    )
+    camera = with_fields(camera, nested("Metadata", metadata))
+    return with_fields(setting, nested("pCameraSetting", camera))
 
 
 def _bare(channel: Channel) -> Level:

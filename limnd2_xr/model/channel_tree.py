@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Rotation",
+    "camera_channel",
+    "camera_channels",
     "filter_fields",
     "plane_tree",
     "planes_tree",
@@ -53,6 +55,7 @@ _NO_ROTATION: Final = (0.0, 0.0, 0.0, 0.0)
 _PEAK: Final = 4
 _USER: Final = 6
 _BANDPASS: Final = 1
+_NO_SATURATION: Final = 0xFFFF_FFFF
 _WHITE: Final = 0xFF_FF_FF
 _QUALITY_MODE: Final = 2
 _OPTICAL_CONFIGURATION: Final = 14
@@ -186,6 +189,7 @@ def setting_tree(channel: Channel, rotation: Rotation | None) -> Level:
         string("OverloadedUniqueName", ""),
         nested("FormatFast", sensor),
         nested("FormatQuality", sensor),
+        nested("Metadata", camera_channels([camera_channel(channel)])),
     )
     device = struct(
         string("m_sMicroscopeFullName", path.microscope),
@@ -217,6 +221,30 @@ def setting_tree(channel: Channel, rotation: Rotation | None) -> Level:
         rotation_field(rotation),
         f64("dRelayLensZoom", 1.0),
         f64("dObjectiveToPinholeZoom", 1.0),
+    )
+
+
+def camera_channel(channel: Channel) -> Level:
+    """One channel of a camera: where Bio-Formats looks for the emission wavelength.
+
+    It repeats what the plane says; nothing here reads it.
+    """
+    return struct(
+        u32("Color", stored_color(channel.color)),
+        string("Name", channel.name),
+        f64("EmWavelength", channel.emission_nm or 0.0),
+        boolean("ChannelIsActive", True),
+        f64("ExWavelength", channel.excitation_nm or 0.0),
+        u32("MaxSaturatedValue", _NO_SATURATION),
+    )
+
+
+def camera_channels(channels: list[Level]) -> Level:
+    """List of the channels of a camera, as ``pCameraSetting/Metadata`` holds it."""
+    return struct(
+        string("Key", ""),
+        u32("ChannelCount", len(channels)),
+        nested("Channels", numbered("Channel_", channels)),
     )
 
 
