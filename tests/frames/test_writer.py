@@ -7,6 +7,8 @@ import multiprocessing
 import os
 import pickle
 import struct
+import subprocess
+import sys
 import tracemalloc
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
@@ -351,6 +353,58 @@ def test_what_a_killed_writer_left_is_no_frame(spec: SyntheticSpec, path: Path) 
         out.put([3, 4, 5], frames[3:])
         assert out.finalize().tolist() == [1]
     frames[1] = 0
+    np.testing.assert_array_equal(read(path), frames)
+
+
+KILLED = """
+import os, sys
+import numpy as np
+from limnd2_xr.container.sink import PartialFile
+from limnd2_xr.frames.writer import FrameTarget
+from limnd2_xr.options import set_threads
+
+path, left, write_at = sys.argv[1], int(sys.argv[2]), PartialFile.write_at
+
+def write(partial, offset, *buffers):
+    global left
+    left -= 1
+    if left < 0:
+        data = b"".join(bytes(memoryview(b).cast("B")) for b in buffers)
+        if len(data) != 4096:  # a head is within a page, so all there or not at all
+            write_at(partial, offset, data[: len(data) // 2])
+        os._exit(9)
+    write_at(partial, offset, *buffers)
+
+PartialFile.write_at = write
+set_threads(1)
+FrameTarget.find(path).put(np.arange(6), np.load(path + ".npy"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("spec", "writes", "whole"),
+    [
+        (SPEC, 3, 0),
+        (SPEC, 9, 0),
+        (SPEC, 15, 3),
+        (ZLIB, 0, 0),
+        (ZLIB, 5, 2),
+        (ZLIB, 8, 4),
+    ],
+)
+def test_each_frame_of_a_killed_process_is_whole_or_missing(
+    spec: SyntheticSpec, writes: int, whole: int, path: Path
+) -> None:
+    frames = frames_of(spec)
+    saved = path.with_name("a.nd2.npy")
+    np.save(saved, frames)
+    FrameWriter.create(path, **settings(spec), shared=True).close()
+    command = [sys.executable, "-c", KILLED, str(path), str(writes)]
+    assert subprocess.run(command, check=False).returncode == 9  # noqa: S603
+    saved.unlink()
+    with FrameWriter.open(path) as out:
+        assert out.finalize().tolist() == list(range(whole, 6))
+    frames[whole:] = 0
     np.testing.assert_array_equal(read(path), frames)
 
 
