@@ -175,7 +175,7 @@ def _with_spectral_loop(document: Nd2Document, old: Nd2Document) -> Nd2Document:
         loop is not None
         and same(loop, old.experiment.spectral)
         and not same(channels, old.channels)
-        and loop.declared_count == len(old.channels)
+        and loop.count == loop.declared_count == len(old.channels)
     )
     if loop is None or not followed:
         return document
@@ -199,10 +199,10 @@ def _with_spectral_loop(document: Nd2Document, old: Nd2Document) -> Nd2Document:
 def _with_texts(document: Nd2Document, old: Nd2Document | None) -> Nd2Document:
     text = document.text
     if old is None:
-        optics = document.optics
-        if not text.optics and optics.magnification is not None:
-            # nd2 takes a magnification from here, and fails without a number
-            text = replace(text, optics=optics.objective)
+        known = all(path.magnification is not None for path in document.channels)
+        if not text.optics and known:
+            # else a magnification would be taken from here
+            text = replace(text, optics=document.optics.objective)
         described = text.description or summary(document)
     else:
         described = text.description

@@ -6,6 +6,7 @@ Names, order and stored types of the lite variant, as NIS-Elements 5 has them.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from limnd2_xr.model.experiment import (
@@ -225,7 +226,15 @@ def _positions(loop: XYPositionLoop) -> Level:
 
 
 def _listed_positions(loop: XYPositionLoop) -> int:
-    count = max(loop.declared_count, 1 + max(point.index for point in loop.points))
+    """Return how many positions the list has, those that were dropped included."""
+    indices = [point.index for point in loop.points]
+    if indices[0] < 0 or any(i >= j for i, j in pairwise(indices)):
+        shown = ", ".join(map(str, indices[:8]))
+        raise ValueError(
+            f"points of a position loop have the indices {shown}...: they number the "
+            "positions of the list from 0 on and must increase"
+        )
+    count = max(loop.declared_count, 1 + indices[-1])
     if count > _MAX_POSITIONS:
         raise ValueError(f"a position loop of {count} positions, the dropped included")
     return count
