@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from limnd2_xr.frames.layout import PixelLayout
+    from limnd2_xr.model.axes import Axes
     from limnd2_xr.model.records import FrameRecords
 
 __all__ = ["FrameTarget", "open_shared"]
@@ -125,21 +126,7 @@ class FrameTarget:
         CorruptChunk
             Metadata that this needs are missing or damaged.
         """
-        head = read_head(partial)
-        trees, plain = chunks_to_read(head.places)
-        payloads = {
-            name: partial.read_at(
-                head.places[name].data_offset, head.places[name].nbytes
-            )
-            for name in (*trees, *plain)
-        }
-        document, records = Nd2Document.from_raw(
-            RawMetadata(
-                version=head.version,
-                levels={name: decode(payloads[name]) for name in trees},
-                data={name: payloads[name] for name in plain},
-            )
-        )
+        document, records, frames_offset = _read_metadata(partial)
         attributes = document.attributes
         level = int(attributes.compression_param or 0)
         is_packed = attributes.compression != "none"
@@ -148,11 +135,51 @@ class FrameTarget:
             target=str(partial.target),
             layout=layout_of(document),
             n_frames=attributes.sequence_count,
-            frames_offset=head.end,
+            frames_offset=frames_offset,
             level=level if is_packed and 1 <= level <= 9 else None,
             significant_bits=attributes.bits_significant,
             times_ms=_times(records, attributes.sequence_count),
         )
+
+    @property
+    def axes(self) -> Axes:
+        """Loop dims of the file to be; read from the metadata in it, each time."""
+        with self.open() as partial:
+            document, _, _ = _read_metadata(partial)
+        return document.axes(self.n_frames, self.n_frames)
+
+    def with_times(self, sequence: ArrayLike, times_ms: ArrayLike) -> Self:
+        """Return the same with other times of some frames.
+
+        Parameters
+        ----------
+        sequence
+            Numbers of the frames.
+        times_ms
+            Their times in ms since the start of the acquisition, NaN where unknown.
+        """
+        times = self.times_ms.copy()
+        times[np.asarray(sequence)] = times_ms
+        return replace(self, times_ms=times)
+
+    def open(self, *, overwrite: bool = False) -> PartialFile:
+        """Open the partial file.
+
+        Raises
+        ------
+        FileNotFoundError
+            The file was finalized or rolled back.
+        """
+        path = Path(self.partial)
+        try:
+            return PartialFile.open(path, target=self.target, overwrite=overwrite)
+        except FileNotFoundError:
+            raise FileNotFoundError(
+                errno.ENOENT,
+                f"there is no unfinished file of {self.target}: it was finalized, removed"
+                " or never created",
+                str(path),
+            ) from None
 
     def frame_offset(self, number: int) -> int:
         """File offset of an uncompressed frame's chunk."""
@@ -183,7 +210,7 @@ class FrameTarget:
         OSError
             As the system says, such as a full disk.
         """
-        with _open_partial(Path(self.partial), Path(self.target)) as partial:
+        with self.open() as partial:
             self.put_into(partial, sequence, frames)
 
     def put_into(
@@ -275,18 +302,6 @@ def _not_created(partial: PartialFile, why: str = "") -> CorruptChunk:
     )
 
 
-def _open_partial(path: Path, target: Path) -> PartialFile:
-    try:
-        return PartialFile.open(path, target=target)
-    except FileNotFoundError:
-        raise FileNotFoundError(
-            errno.ENOENT,
-            f"there is no unfinished file of {target}: it was finalized, removed or"
-            " never created",
-            str(path),
-        ) from None
-
-
 def open_shared(
     target: str | os.PathLike[str], *, overwrite: bool = False
 ) -> PartialFile:
@@ -301,6 +316,24 @@ def open_shared(
             f"there is no unfinished file of {final} that was created to be shared",
             str(path),
         ) from None
+
+
+def _read_metadata(partial: PartialFile) -> tuple[Nd2Document, FrameRecords, int]:
+    """Return the metadata of a partial file, and where its frames begin."""
+    head = read_head(partial)
+    trees, plain = chunks_to_read(head.places)
+    payloads = {
+        name: partial.read_at(head.places[name].data_offset, head.places[name].nbytes)
+        for name in (*trees, *plain)
+    }
+    document, records = Nd2Document.from_raw(
+        RawMetadata(
+            version=head.version,
+            levels={name: decode(payloads[name]) for name in trees},
+            data={name: payloads[name] for name in plain},
+        )
+    )
+    return document, records, head.end
 
 
 def _times(records: FrameRecords, n_frames: int) -> NDArray[np.float64]:

@@ -146,6 +146,12 @@ class WrittenFrames:
         """Numbers of the frames that were not written."""
         return np.flatnonzero(self.offsets < 0)
 
+    def times_ms(self, partial: PartialFile) -> NDArray[np.float64]:
+        """Read the times in the frames' heads, -1 where unknown; all must be there."""
+        at = ALIGNMENT - TIME_NBYTES
+        stored = [partial.read_at(o + at, TIME_NBYTES) for o in self.offsets.tolist()]
+        return np.frombuffer(b"".join(stored), "<f8")
+
 
 def written_plain(
     partial: PartialFile, layout: PixelLayout, n_frames: int, frames_offset: int

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import atexit
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from limnd2_xr.container.chunk_format import align
+from limnd2_xr.container.chunk_format import ALIGNMENT, align
 from limnd2_xr.container.chunk_writer import ChunkWriter, encode_map, encode_signature
 from limnd2_xr.container.sink import PartialFile
 from limnd2_xr.errors import StaleFile
 from limnd2_xr.frames.frame_target import FrameTarget, open_shared
 from limnd2_xr.frames.packing import check_dtype, check_level, row_nbytes
-from limnd2_xr.frames.partial_frames import read_head, written_packed, written_plain
-from limnd2_xr.model.raw import ATTRIBUTES
+from limnd2_xr.frames.partial_frames import (
+    UNKNOWN_MS,
+    read_head,
+    written_packed,
+    written_plain,
+)
+from limnd2_xr.frames.table import TIME_NBYTES
+from limnd2_xr.model.raw import ATTRIBUTES, FRAME_TIMES
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Mapping
     from types import TracebackType
     from typing import Self
@@ -29,13 +38,16 @@ if TYPE_CHECKING:
 
 __all__ = ["FrameTarget", "FrameWriter"]
 
+_RECORD_PREFIX: Final = "CustomData|"
+"""Begins the names of recorded columns and caches (FORMAT 3)."""
+
 
 class FrameWriter:
     """Writes a whole file: metadata at once, frames in any order, the map at the end.
 
-    Made by `create` and, for a file that other processes write, by `open`. The target's
-    name never holds an unfinished file. As a context manager rolls back what was not
-    finalized when the block ends; one made by `open` only closes.
+    Made by `create` and, for a file that other processes write, by `open` or `resume`.
+    The target's name never holds an unfinished file. As a context manager rolls back
+    what was not finalized when the block ends; one not made by `create` only closes.
 
     Examples
     --------
@@ -172,9 +184,28 @@ class FrameWriter:
         FileNotFoundError
             There is no unfinished file of this name.
         """
-        partial = open_shared(target, overwrite=overwrite)
-        try:
+        with open_shared(target, overwrite=overwrite) as partial:
             frames = FrameTarget.of_shared(partial)
+        return cls.resume(frames, overwrite=overwrite)
+
+    @classmethod
+    def resume(cls, frames: FrameTarget, *, overwrite: bool = False) -> FrameWriter:
+        """Go on with an unfinished file that a process created and closed.
+
+        Parameters
+        ----------
+        frames
+            From `FrameWriter.frames` of that process.
+        overwrite
+            Whether a file of that name may be replaced.
+
+        Raises
+        ------
+        FileNotFoundError
+            The file was finalized or rolled back.
+        """
+        partial = frames.open(overwrite=overwrite)
+        try:
             places = read_head(partial).places
         except BaseException:
             partial.close()
@@ -213,14 +244,14 @@ class FrameWriter:
             written = self._written()
         if len(written.missing):
             raise _disturbed(frames)
+        self._update_times(written)
+        if frames.layout.compression != "none" and _begins_with_one(written):
+            self._put_again(written, 1)
+            written = self._written()
+        places = {**self._places, **self._put_records()}
         offset = align(partial.size)
-        if frames.layout.compression == "none":
-            offset = frames.frame_offset(frames.n_frames)
         chunk_map = encode_map(
-            (
-                (place.name, place.offset, place.nbytes)
-                for place in self._places.values()
-            ),
+            ((place.name, place.offset, place.nbytes) for place in places.values()),
             offset,
             (np.arange(frames.n_frames), written.offsets, written.nbytes),
         )
@@ -230,6 +261,38 @@ class FrameWriter:
         partial.commit()
         self._ended = True
         return missing
+
+    def _update_times(self, written: WrittenFrames) -> None:
+        """Have the chunk of all times say what frames were written with."""
+        place = self._places.get(FRAME_TIMES)
+        if place is None or place.nbytes != 8 * self.frames.n_frames:
+            return
+        now = written.times_ms(self._partial)
+        stored = np.frombuffer(
+            self._partial.read_at(place.data_offset, place.nbytes), "<f8"
+        )
+        differs = (now != stored) & (now != UNKNOWN_MS)
+        if differs.any():
+            times = np.where(differs, now, stored).astype("<f8")
+            self._partial.write_at(place.data_offset, times)
+
+    def _put_records(self) -> dict[str, ChunkPlace]:
+        """Write what was recorded of the frames once more, behind them.
+
+        Bio-Formats 7.3.1 takes times and stage positions only from there, as
+        NIS-Elements writes them (FORMAT 1.5); before the frames it reads nonsense.
+        """
+        again = ChunkWriter(self._partial)
+        for name, place in self._places.items():
+            if name.startswith(_RECORD_PREFIX):
+                again.put(name, self._partial.read_at(place.data_offset, place.nbytes))
+        return again.places
+
+    def _put_again(self, written: WrittenFrames, number: int) -> None:
+        """Copy a frame to the end of the file; its first copy stays as a stale chunk."""
+        nbytes = ALIGNMENT - TIME_NBYTES + int(written.nbytes[number])
+        data = self._partial.read_at(int(written.offsets[number]), nbytes)
+        self._partial.write_at(self._partial.reserve(nbytes), data)
 
     def _written(self) -> WrittenFrames:
         frames = self.frames
@@ -249,6 +312,15 @@ class FrameWriter:
         self._ended = True
         self._partial.close()
 
+    def leave(self) -> None:
+        """Close, and remove what is unfinished when this process ends.
+
+        For a file that is completed later, through `resume`: if that never comes, or
+        fails, nothing is left behind.
+        """
+        self.close()
+        atexit.register(_remove, self.frames.partial, os.getpid())
+
     def __enter__(self) -> Self:
         return self
 
@@ -265,6 +337,21 @@ class FrameWriter:
 
     def __repr__(self) -> str:
         return f"<FrameWriter of {self.frames.target!r}, {self.frames.n_frames} frames>"
+
+
+def _begins_with_one(written: WrittenFrames) -> bool:
+    """Whether the first frame of the file is number 1 although there is a 0.
+
+    Bio-Formats 7.3.1 then takes all frames to be numbered from 1 on (FORMAT 2.3), and
+    fails.
+    """
+    return len(written.offsets) > 1 and int(np.argmin(written.offsets)) == 1
+
+
+def _remove(path: str, pid: int) -> None:
+    if os.getpid() == pid:
+        with suppress(OSError):
+            Path(path).unlink(missing_ok=True)
 
 
 def _disturbed(frames: FrameTarget) -> StaleFile:

@@ -237,8 +237,6 @@ def test_threads_and_processes_write_what_one_thread_writes(
         np.testing.assert_array_equal(read(path), frames)
     if spec is SPEC:
         assert len({path.read_bytes() for path in paths}) == 1
-    else:
-        assert len({path.stat().st_size for path in paths}) == 1
 
 
 @BOTH
@@ -272,6 +270,86 @@ def test_processes_share_a_file_by_its_name(spec: SyntheticSpec, path: Path) -> 
         found.put([1], frames[[1]])
     with pytest.raises(FileNotFoundError, match="finalized, removed or never created"):
         found.put([], frames[:0])
+
+
+@BOTH
+def test_who_has_the_target_of_a_file_finishes_it(
+    spec: SyntheticSpec, path: Path
+) -> None:
+    frames = frames_of(spec)
+    path.write_bytes(b"old")
+    with FrameWriter.create(path, **settings(spec), overwrite=True) as out:
+        out.put([0, 1], frames[:2])
+        out.close()
+    target = pickle.loads(pickle.dumps(out.frames))
+    target.put([2, 3, 4, 5], frames[2:])
+    assert path.read_bytes() == b"old"
+    with FrameWriter.resume(target) as last, pytest.raises(FileExistsError):
+        last.finalize()
+    assert not len(FrameWriter.resume(target, overwrite=True).finalize())
+    np.testing.assert_array_equal(read(path), frames)
+    with pytest.raises(FileNotFoundError, match="finalized, removed or never created"):
+        FrameWriter.resume(target)
+
+
+@BOTH
+def test_times_that_come_with_frames_are_kept(spec: SyntheticSpec, path: Path) -> None:
+    frames, given = frames_of(spec), settings(spec)
+    FrameWriter.create(path, **given, shared=True).close()
+    target = FrameTarget.find(path)
+    assert target.axes.dims == ("T",)
+    assert target.axes.shape == (6,)
+    target.put([0, 1], frames[:2])
+    target.with_times([2, 4], [77.5, np.nan]).put([2, 4], frames[[2, 4]])
+    assert FrameWriter.open(path).finalize().tolist() == [3, 5]
+    expected = given["times_ms"].copy()
+    expected[2] = 77.5
+    with FrameStore.open(path) as store:
+        times = store._reader.read_times(np.arange(6))
+        recorded = store.state.records.times_ms
+    # Frame 4 has a time in the chunk of all times only.
+    np.testing.assert_array_equal(times, np.where(np.arange(6) == 4, -1, expected))
+    assert recorded is not None
+    np.testing.assert_array_equal(recorded, expected)
+
+
+def test_what_is_left_for_later_does_not_outlive_the_process(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_exit: list[tuple[Any, ...]] = []
+    monkeypatch.setattr("atexit.register", lambda *call: at_exit.append(call))
+    for finished in (True, False):
+        out = FrameWriter.create(path, **settings(SPEC), overwrite=True)
+        out.leave()
+        assert len(list(path.parent.glob(".*.partial"))) == 1
+        if finished:
+            FrameWriter.resume(out.frames).finalize()
+        call, *arguments = at_exit.pop()
+        call(*arguments)
+        assert [p.name for p in path.parent.iterdir()] == ["a.nd2"]
+
+
+@pytest.mark.parametrize("order", [[1, 0, 2, 3, 4, 5], [1, 5], [5, 1, 0]])
+def test_a_compressed_file_does_not_begin_with_frame_one(
+    order: list[int], path: Path
+) -> None:
+    frames = frames_of(ZLIB)
+    with FrameWriter.create(path, **settings(ZLIB)) as out:
+        for i in order:
+            out.put([i], frames[[i]])
+        missing = out.finalize()
+    frames[missing] = 0
+    np.testing.assert_array_equal(read(path), frames)
+    with FrameStore.open(path) as store:
+        assert int(store.table.numbers[store.table.chunk_offsets.argmin()]) != 1
+
+
+def test_a_chunk_of_times_that_does_not_fit_is_left_alone(path: Path) -> None:
+    given = settings(SPEC)
+    given["chunks"]["CustomData|AcqTimesCache!"] = payload = b"\x01" * 24
+    with FrameWriter.create(path, **given) as out:
+        out.finalize()
+    assert payload in path.read_bytes()
 
 
 def test_who_opens_a_shared_file_does_not_remove_it_by_accident(path: Path) -> None:
