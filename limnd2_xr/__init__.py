@@ -1,4 +1,4 @@
-"""Open Nikon .nd2 files as labelled, lazy arrays.
+"""Open Nikon .nd2 files as labelled, lazy arrays, and write them.
 
 Installing the package is enough: ``xr.open_dataset("cells.nd2")`` finds it. Importing it
 registers the ``.nd2`` accessor on datasets and arrays.
@@ -7,6 +7,7 @@ registers the ``.nd2`` accessor on datasets and arrays.
 from __future__ import annotations
 
 from importlib.metadata import version as _version
+from typing import TYPE_CHECKING, Any
 
 from limnd2_xr import accessor as _accessor  # noqa: F401 - registers .nd2
 from limnd2_xr.errors import (
@@ -15,9 +16,14 @@ from limnd2_xr.errors import (
     Nd2Warning,
     NotAnNd2File,
     StaleFile,
+    UnsupportedDtype,
     UnsupportedFeature,
 )
 from limnd2_xr.options import get_mapping, get_threads, set_mapping, set_threads
+
+if TYPE_CHECKING:
+    from limnd2_xr.arrays.region import create_nd2, finalize_nd2
+    from limnd2_xr.arrays.update import update_nd2
 
 __all__ = [
     "CorruptChunk",
@@ -25,11 +31,30 @@ __all__ = [
     "Nd2Warning",
     "NotAnNd2File",
     "StaleFile",
+    "UnsupportedDtype",
     "UnsupportedFeature",
+    "create_nd2",
+    "finalize_nd2",
     "get_mapping",
     "get_threads",
     "set_mapping",
     "set_threads",
+    "update_nd2",
 ]
 
 __version__ = _version("limnd2-xr")
+
+_LATER = {
+    "create_nd2": "limnd2_xr.arrays.region",
+    "finalize_nd2": "limnd2_xr.arrays.region",
+    "update_nd2": "limnd2_xr.arrays.update",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what writes when it is first asked for: xarray imports us to list engines."""
+    if name in _LATER:
+        from importlib import import_module
+
+        return getattr(import_module(_LATER[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,7 +9,14 @@ import xarray as xr
 from limnd2_xr.errors import Nd2Error
 
 if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+    from dask.delayed import Delayed
+    from numpy.typing import DTypeLike
+
     from limnd2_xr.arrays.frame_metadata import FrameMetadata
+    from limnd2_xr.arrays.write_plan import Compression, OnLoss
     from limnd2_xr.model.document import Nd2Document
 
 __all__ = ["Nd2DataArrayAccessor", "Nd2DatasetAccessor"]
@@ -113,9 +120,227 @@ class _Nd2Accessor:
 
 @xr.register_dataset_accessor("nd2")
 class Nd2DatasetAccessor(_Nd2Accessor):
-    """``ds.nd2``: the file behind a dataset."""
+    """``ds.nd2``: the file behind a dataset, and writing it."""
+
+    def to_nd2(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        encoding: Mapping[str, Mapping[str, Any]] | None = None,
+        region: Mapping[str, slice | int] | None = None,
+        overwrite: bool = False,
+        compute: bool = True,
+        progress: bool = False,
+        on_loss: OnLoss = "warn",
+    ) -> Delayed | None:
+        """Write the image of the dataset to a .nd2 file, with its metadata.
+
+        As `Dataset.to_netcdf` does, but an existing file is refused without
+        `overwrite`, and the file has its name only once it is complete.
+
+        Parameters
+        ----------
+        path
+            Name of the file.
+        encoding
+            For the image variable, e.g. ``{"image": {"compression": "zlib"}}``: any of
+            `compression`, `level`, `significant_bits`, `dtype` and `scale` of
+            `Nd2DataArrayAccessor.write_nd2`.
+        region, overwrite, compute, progress, on_loss
+            As for `Nd2DataArrayAccessor.write_nd2`.
+
+        Raises
+        ------
+        ValueError
+            If the dataset has several variables: a file holds one image.
+
+        Examples
+        --------
+        >>> import numpy as np, tempfile
+        >>> ds = xr.Dataset({"image": (("T", "Y", "X"), np.zeros((2, 8, 8), "u2"))})
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> ds.nd2.to_nd2(folder.name + "/out.nd2")
+        >>> with xr.open_dataset(folder.name + "/out.nd2") as again:
+        ...     print(dict(again.sizes))
+        {'T': 2, 'C': 1, 'Y': 8, 'X': 8}
+        >>> folder.cleanup()
+        """
+        from limnd2_xr.arrays.dataset import image_of
+
+        dataset = self._obj
+        assert isinstance(dataset, xr.Dataset)  # noqa: S101 - registered for datasets
+        image = image_of(dataset)
+        given = {str(name): dict(value) for name, value in (encoding or {}).items()}
+        options = given.pop(str(image.name), {})
+        if given:
+            raise ValueError(
+                f"encoding names {', '.join(given)}, but the image is {image.name!r}"
+            )
+        allowed = {"compression", "level", "significant_bits", "dtype", "scale"}
+        unknown = sorted(options.keys() - allowed)
+        if unknown:
+            raise ValueError(
+                f"encoding has {', '.join(unknown)}; possible are "
+                f"{', '.join(sorted(allowed))}"
+            )
+        return _write(
+            image,
+            path,
+            region=region,
+            overwrite=overwrite,
+            compute=compute,
+            progress=progress,
+            on_loss=on_loss,
+            **options,
+        )
 
 
 @xr.register_dataarray_accessor("nd2")
 class Nd2DataArrayAccessor(_Nd2Accessor):
-    """``da.nd2``: the file behind an array."""
+    """``da.nd2``: the file behind an array, and writing it."""
+
+    def write_nd2(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        compression: Compression = "keep",
+        level: int | None = None,
+        significant_bits: int | None = None,
+        dtype: DTypeLike | None = None,
+        scale: float | None = None,
+        region: Mapping[str, slice | int] | None = None,
+        overwrite: bool = False,
+        compute: bool = True,
+        progress: bool = False,
+        on_loss: OnLoss = "warn",
+    ) -> Delayed | None:
+        """Write the array to a .nd2 file, with the metadata its coordinates tell.
+
+        Pixels must be uint8, uint16 or float32; nothing is cast, clipped or scaled
+        unless asked for. The file has its name only once it is complete: an exception
+        leaves nothing behind, and an existing file as it was.
+
+        Parameters
+        ----------
+        path
+            Name of the file.
+        compression
+            ``"zlib"``, None, or ``"keep"``: as the file that the array was opened from,
+            none for others.
+        level
+            Of zlib, 1 (fast) to 9 (small).
+        significant_bits
+            Bits of a pixel that carry data, e.g. 12; pixels that need more are refused.
+            Without it what the array's attributes say, else all.
+        dtype, scale
+            Convert the pixels: multiplied by `scale`, rounded, checked for range.
+        region
+            Write into a file begun by `limnd2_xr.create_nd2`: a slice or an index for
+            each loop dimension, e.g. ``{"T": slice(0, 10)}``; other dims are whole.
+        overwrite
+            Replace an existing file.
+        compute
+            Write now; False returns a `dask.delayed.Delayed` that does.
+        progress
+            Show a bar.
+        on_loss
+            ``"warn"``, ``"raise"`` or ``"ignore"`` coordinates and attributes that a
+            file cannot hold.
+
+        Returns
+        -------
+        None or dask.delayed.Delayed
+
+        Raises
+        ------
+        FileExistsError
+            If the file exists and `overwrite` is False.
+        UnsupportedDtype
+            If the pixels are of a type that no file holds.
+        ValueError
+            If dims, labels, axes, units or values do not fit a file.
+
+        Examples
+        --------
+        >>> import numpy as np, tempfile
+        >>> da = xr.DataArray(np.zeros((3, 8, 8), "u2"), dims=("T", "Y", "X"))
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> da.nd2.write_nd2(folder.name + "/out.nd2", compression="zlib")
+        >>> with xr.open_dataset(folder.name + "/out.nd2") as again:
+        ...     print(again.image.dims, again.image.dtype)
+        ('T', 'C', 'Y', 'X') uint16
+        >>> folder.cleanup()
+        """
+        image = self._obj
+        assert isinstance(image, xr.DataArray)  # noqa: S101 - registered for arrays
+        return _write(
+            image,
+            path,
+            compression=compression,
+            level=level,
+            significant_bits=significant_bits,
+            dtype=dtype,
+            scale=scale,
+            region=region,
+            overwrite=overwrite,
+            compute=compute,
+            progress=progress,
+            on_loss=on_loss,
+        )
+
+
+def _write(
+    image: xr.DataArray,
+    path: str | os.PathLike[str],
+    *,
+    compression: Compression = "keep",
+    level: int | None = None,
+    significant_bits: int | None = None,
+    dtype: DTypeLike | None = None,
+    scale: float | None = None,
+    region: Mapping[str, slice | int] | None = None,
+    overwrite: bool = False,
+    compute: bool = True,
+    progress: bool = False,
+    on_loss: OnLoss = "warn",
+) -> Delayed | None:
+    from limnd2_xr.arrays.region import write_region
+    from limnd2_xr.arrays.write import write_nd2
+    from limnd2_xr.arrays.write_plan import WriteOptions
+
+    if region is not None:
+        fixed = {
+            "compression": compression != "keep",
+            "level": level is not None,
+            "significant_bits": significant_bits is not None,
+            "overwrite": overwrite,
+        }
+        given = [name for name, is_given in fixed.items() if is_given]
+        if given:
+            raise ValueError(
+                f"{', '.join(given)} cannot be chosen for a region: create_nd2 decided"
+            )
+        return write_region(
+            image,
+            path,
+            region=region,
+            dtype=dtype,
+            scale=scale,
+            compute=compute,
+            progress=progress,
+        )
+    return write_nd2(
+        image,
+        path,
+        options=WriteOptions(
+            compression=compression,
+            level=level,
+            significant_bits=significant_bits,
+            on_loss=on_loss,
+        ),
+        dtype=dtype,
+        scale=scale,
+        overwrite=overwrite,
+        compute=compute,
+        progress=progress,
+    )

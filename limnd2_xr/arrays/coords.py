@@ -31,7 +31,7 @@ __all__ = ["coordinates"]
 
 def coordinates(
     state: StoreState,
-    manager: CachingFileManager[FrameStore],
+    manager: CachingFileManager[FrameStore] | None,
     skip: frozenset[str] = frozenset(),
 ) -> dict[str, xr.Variable]:
     """All coordinates of the image as variables by name.
@@ -41,7 +41,8 @@ def coordinates(
     state
         What opening the file found out.
     manager
-        For values that lie with the frames and are read when asked for.
+        For values that lie with the frames and are read when asked for; None where
+        there are no frames yet.
     skip
         Names to leave out.
     """
@@ -60,12 +61,12 @@ def coordinates(
 
 def _times(
     state: StoreState,
-    manager: CachingFileManager[FrameStore],
+    manager: CachingFileManager[FrameStore] | None,
     known: NDArray[np.float64],
 ) -> dict[str, xr.Variable]:
     dims, shape = state.axes.dims, state.axes.shape
     times: Any = known
-    if state.records.has_times or not state.table.numbers.size:
+    if state.records.has_times or not state.table.numbers.size or manager is None:
         taken: Any = acquired(state.document, state.axes, known)
     else:
         # Without a cache the times lie with the frames: a read each, so only on demand.

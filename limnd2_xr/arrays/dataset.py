@@ -20,10 +20,20 @@ if TYPE_CHECKING:
 
     from limnd2_xr.frames.store import MissingFrames, StoreState
 
-__all__ = ["BLOCK_NBYTES", "IMAGE", "open_dataset", "preferred_chunks"]
+__all__ = [
+    "BLOCK_NBYTES",
+    "IMAGE",
+    "SOURCE_KEY",
+    "image_of",
+    "open_dataset",
+    "preferred_chunks",
+]
 
 IMAGE = "image"
 """Name of the variable that holds the pixels."""
+
+SOURCE_KEY = "nd2_source"
+"""In the encoding of the image: the `SourceSpec` of its file, for writing it again."""
 
 BLOCK_NBYTES = 96 * 2**20
 """About this much makes a good dask block: between 64 and 128 MiB."""
@@ -91,6 +101,7 @@ def dataset_of(state: StoreState, skip: frozenset[str] = frozenset()) -> xr.Data
             "preferred_chunks": chunks,
             "source": source,
             "original_shape": state.shape,
+            SOURCE_KEY: state.spec,
         }
         variables[IMAGE] = xr.Variable(state.dims, pixels, attrs, encoding)
     made = coordinates(state, manager, skip)
@@ -104,6 +115,25 @@ def dataset_of(state: StoreState, skip: frozenset[str] = frozenset()) -> xr.Data
     dataset.encoding["source"] = source
     dataset.set_close(manager.close)
     return dataset
+
+
+def image_of(dataset: xr.Dataset) -> xr.DataArray:
+    """Return the image of a dataset: its variable ``image``, or the only one.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or there are others, which a file has no place for.
+    """
+    names = list(dataset.data_vars)
+    if len(names) != 1:
+        raise ValueError(
+            f"the dataset has the variables {', '.join(map(str, names)) or 'none'}, but a "
+            f"file holds one image: write one of them, e.g. ds[[{IMAGE!r}]].nd2.to_nd2(...)"
+        )
+    image = dataset[names[0]]
+    attrs = {**dataset.attrs, **image.attrs}
+    return image.assign_attrs(attrs)
 
 
 def _open(state: StoreState, mode: str) -> FrameStore:

@@ -7,17 +7,19 @@ from typing import Annotated
 
 import typer
 
+from limnd2_xr.cli.demo import demo
 from limnd2_xr.cli.info import info
 
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="Look at Nikon .nd2 microscope files.",
+    help="Look at, and make, Nikon .nd2 microscope files.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(info)
+app.command()(demo)
 
 
 def _show_version(wanted: bool) -> None:

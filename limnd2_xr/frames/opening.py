@@ -45,7 +45,14 @@ if TYPE_CHECKING:
     from limnd2_xr.model.records import FrameRecords
     from limnd2_xr.variants.tree import Level
 
-__all__ = ["SoundIndex", "find_frames", "layout_of", "open_index", "read_metadata"]
+__all__ = [
+    "SoundIndex",
+    "find_frames",
+    "layout_of",
+    "open_index",
+    "read_metadata",
+    "read_raw",
+]
 
 _COMPRESSION: Final[dict[str, Compression]] = {"none": "none", "lossless": "zlib"}
 
@@ -234,6 +241,27 @@ def read_metadata(opened: SoundIndex) -> tuple[Nd2Document, FrameRecords]:
     Nd2Warning
         For every other metadata chunk that is damaged, and then left out.
     """
+    return Nd2Document.from_raw(read_raw(opened))
+
+
+def read_raw(opened: SoundIndex) -> RawMetadata:
+    """Decode the metadata chunks of a file to trees, as they are stored.
+
+    Parameters
+    ----------
+    opened
+        The file's chunk index and the chunks' payloads.
+
+    Raises
+    ------
+    CorruptChunk
+        If there are no image attributes, or they are damaged.
+
+    Warns
+    -----
+    Nd2Warning
+        For every other metadata chunk that is damaged, and then left out.
+    """
     levels: dict[str, Level] = {}
     data: dict[str, bytes] = {}
     for name, payload in opened.payloads.items():
@@ -250,9 +278,7 @@ def read_metadata(opened: SoundIndex) -> tuple[Nd2Document, FrameRecords]:
         raise CorruptChunk(
             f"the file has no chunk {ATTRIBUTES[0]}, hence no image size"
         )
-    return Nd2Document.from_raw(
-        RawMetadata(version=opened.version, levels=levels, data=data)
-    )
+    return RawMetadata(version=opened.version, levels=levels, data=data)
 
 
 def _decode(payload: bytes, name: str, index: ChunkIndex) -> Level:

@@ -93,8 +93,12 @@ def completed(
     >>> channel.modality_flags, channel.magnification
     (('fluorescence', 'camera'), 20.0)
     """
-    channels = document.channels or default_channels(document.attributes)
-    document = replace(document, channels=tuple(map(_with_modality, channels)))
+    kept = old.channels if old is not None else ()
+    channels = tuple(
+        channel if channel in kept else _with_modality(channel)
+        for channel in document.channels or default_channels(document.attributes)
+    )
+    document = replace(document, channels=channels)
     if old is None:
         document = _with_magnification(document)
     document = _with_light_paths(document, old)

@@ -18,6 +18,7 @@ __all__ = [
     "Picture",
     "acquisition_start",
     "datetime_of",
+    "julian_day_of",
     "plausible_julian_day",
 ]
 
@@ -117,6 +118,18 @@ def datetime_of(julian_day: float) -> np.datetime64:
     np.datetime64('1970-01-01T00:00:00.000000')
     """
     return np.datetime64(round((julian_day - _JD_1970) * _DAY_US), "us")
+
+
+def julian_day_of(moment: np.datetime64) -> float:
+    """Return the Julian day of a moment: the inverse of `datetime_of`.
+
+    Examples
+    --------
+    >>> julian_day_of(np.datetime64("1970-01-01T12:00"))
+    2440588.0
+    """
+    micros = int(moment.astype("datetime64[us]").astype(np.int64))
+    return _JD_1970 + micros / _DAY_US
 
 
 def acquisition_start(acquisition: Acquisition) -> str:

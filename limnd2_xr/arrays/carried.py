@@ -1,0 +1,191 @@
+"""Which chunks of the file behind an array are written again with it.
+
+An array that is its file still, frame by frame, takes along every chunk. One that was
+selected from it takes what does not depend on which frames, channels and pixels there
+are, and its part of the recorded columns; what depends on them in a way that is not
+known is left out, and told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from limnd2_xr.errors import CorruptChunk
+from limnd2_xr.frames.table import FRAME_FAMILY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from limnd2_xr.arrays.origin import Origin
+    from limnd2_xr.container.chunk_index import ChunkIndex
+
+__all__ = ["Carried", "ChunkPayloads", "carried_chunks", "selected_columns"]
+
+_STALE: Final = (
+    "CustomData|AuthenticationV",
+    "CustomDataSeq|AuthenticationPerFrame",
+)
+"""Checksums of other chunks: wrong as soon as anything is written anew (FORMAT 3)."""
+
+_TIED_TO_FRAMES: Final = (
+    "CustomData|AcqTimesCache!",
+    "CustomData|AcqTimes2Cache!",
+    "CustomData|AcqFramesCache!",
+    "CustomData|TimeSourceCache!",
+    "CustomData|FloatCompRangeCache",
+    "CustomData|FloatRangeCache",
+    "CustomData|GUIDStore!",
+    "CustomDataVar|NDControlV1_0!",
+    "CustomDataVar|StreamDataV1_0!",
+)
+"""Caches and the state of a viewer: made anew, or worthless with other frames."""
+
+_ANYWHERE: Final = (
+    "CustomDataVar|AppInfo_V1_0!",
+    "CustomDataVar|AcqTimeV1_0!",
+    "CustomDataVar|GrabberCameraSettingsV1_0!",
+    "CustomData|CustomDescriptionV1_0!",
+    "CustomData|MoleculeAnalysisV1_0!",
+    "CustomData|JobRunGUIDV1_0!",
+    "CustomData|JobDefinitionDescV1_0!",
+    "CustomData|JobDefinitionV1_0!",
+)
+"""Chunks that are true whatever was selected (FORMAT 3)."""
+
+_SAME_CHANNELS: Final = ("CustomDataVar|LUTDataV1_0!",)
+_SAME_PIXELS: Final = ("CustomData|RoiMetadata_v1!", "ReportObjects!")
+_EMPTY_ROIS: Final = 44
+"""Bytes of a ROI chunk without ROIs (FORMAT 4.2.2)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Carried:
+    """Chunks of the file behind an array: which are written again, which are not."""
+
+    names: tuple[str, ...]
+    """Written again byte for byte."""
+    lost: tuple[str, ...]
+    """Left out although they may mean something."""
+
+
+def carried_chunks(origin: Origin, generated: frozenset[str]) -> Carried:
+    """Choose the chunks that are written again.
+
+    Parameters
+    ----------
+    origin
+        The file behind the array.
+    generated
+        Names of the chunks that are made from the metadata, all encodings of them; none
+        of these is carried.
+    """
+    names, lost = [], []
+    for name in ordinary_chunks(origin.index):
+        if name in generated or name.startswith(_STALE):
+            continue
+        if origin.is_whole or _is_true(name, origin):
+            names.append(name)
+        elif not name.startswith(_TIED_TO_FRAMES) and not _is_empty(name, origin):
+            lost.append(name)
+    return Carried(names=tuple(names), lost=tuple(lost))
+
+
+def ordinary_chunks(index: ChunkIndex) -> Iterator[str]:
+    """Iterate over the names of all chunks but those of frames."""
+    yield from index.names()
+    for prefix, family in index.families().items():
+        if prefix != FRAME_FAMILY:
+            for number in family.numbers.tolist():
+                yield family.name(number)
+
+
+def _is_true(name: str, origin: Origin) -> bool:
+    if name in _ANYWHERE:
+        return True
+    if name in _SAME_CHANNELS:
+        return origin.has_all_channels
+    return name in _SAME_PIXELS and origin.has_all_pixels and origin.has_all_frames
+
+
+def _is_empty(name: str, origin: Origin) -> bool:
+    entry = origin.index.find(name)
+    return name == _SAME_PIXELS[0] and entry is not None and entry.nbytes == _EMPTY_ROIS
+
+
+def selected_columns(origin: Origin, frames: NDArray[np.int64]) -> dict[str, bytes]:
+    """Return the recorded columns of an array's frames, as stored, by chunk name.
+
+    Parameters
+    ----------
+    origin
+        The file behind the array.
+    frames
+        Frame numbers of the file, in the order in which they are written.
+
+    Returns
+    -------
+    dict
+        Only columns that have one value a frame.
+    """
+    document = origin.state.document
+    count = document.attributes.sequence_count
+    names = [f"CustomData|{column.id}!" for column in document.recorded_columns]
+    found = {}
+    for name, payload in origin.payloads(names):
+        if not count or len(payload) % count or not payload:
+            continue
+        slots = np.frombuffer(payload, np.uint8).reshape(count, -1)
+        if frames.size and int(frames.max()) < count:
+            found[name] = slots[frames.ravel()].tobytes()
+    return found
+
+
+class ChunkPayloads(Mapping[str, bytes]):
+    """Payloads of chunks by name: those made now, and those read when they are written.
+
+    A file may hold thousands of masks: they pass through memory one by one.
+
+    Parameters
+    ----------
+    made
+        Payloads that were made.
+    origin
+        File that the others come from.
+    carried
+        Names of these.
+    """
+
+    def __init__(
+        self, made: Mapping[str, bytes], origin: Origin | None, carried: tuple[str, ...]
+    ) -> None:
+        self._made = dict(made)
+        self._origin = origin
+        self._carried = frozenset(carried)
+        # Sorted, so that a copy of a copy is the same file.
+        self._names = tuple(sorted((*self._made, *carried)))
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._made or name in self._carried
+
+    def __getitem__(self, name: str) -> bytes:
+        if name in self._made:
+            return self._made[name]
+        if self._origin is None or name not in self._carried:
+            raise KeyError(name)
+        for _, payload in self._origin.payloads([name]):
+            return payload
+        raise CorruptChunk(
+            "the chunk vanished from the file", path=self._origin.spec.name, chunk=name
+        )

@@ -1,0 +1,383 @@
+"""From an array with coordinates and attributes to the metadata of a file.
+
+What the dataset reads from a file, writing puts back: each coordinate and attribute has
+one place in the document or in the records of the frames. What the array does not tell
+is taken from the file that it came from, else filled in so that every reader is
+content (FORMAT 13).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from limnd2_xr.arrays.attrs import flat_attributes
+from limnd2_xr.arrays.described_channels import described_channels
+from limnd2_xr.arrays.described_loops import described_experiment, loop_order, steps_of
+from limnd2_xr.arrays.units import has_unit, in_unit, milliseconds
+from limnd2_xr.model.document import Nd2Document
+from limnd2_xr.model.picture import Acquisition, julian_day_of
+from limnd2_xr.model.records import FrameRecords
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import xarray as xr
+    from numpy.typing import NDArray
+
+    from limnd2_xr.model.attributes import Attributes
+    from limnd2_xr.model.channels import Channel
+    from limnd2_xr.model.optics import Optics
+
+__all__ = [
+    "UNKNOWN_MS",
+    "Description",
+    "describe",
+    "per_frame_times",
+    "with_attributes",
+]
+
+UNKNOWN_MS: Final = -1.0
+"""Stored for a time that is not known, as the vendor's writer does (FORMAT 1.4)."""
+
+_DAY_MS: Final = 86_400_000
+_SAME_DAYS: Final = 2e-8
+"""Dates as text are good for a millisecond, Julian days for 40 us."""
+
+_LIGHT_PATH: Final = {
+    "objective": "objective",
+    "magnification": "magnification",
+    "numerical_aperture": "numerical_aperture",
+    "refractive_index": "refractive_index",
+    "zoom": "zoom",
+    "camera": "camera",
+    "microscope": "microscope",
+}
+_TEXT: Final = {"description": "description", "author": "author", "sample": "sample_id"}
+_SOFTWARE: Final = {"software": "name", "software_version": "version"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """Metadata of a file to be written."""
+
+    document: Nd2Document
+    """Everything but what varies from frame to frame."""
+    records: FrameRecords
+    """Time and stage position of each frame, by frame number."""
+
+
+def describe(
+    image: xr.DataArray,
+    attributes: Attributes,
+    base: Nd2Document | None,
+    same: Callable[[str], bool],
+) -> Description:
+    """Metadata that the coordinates and attributes of an array describe.
+
+    Parameters
+    ----------
+    image
+        With the dims C, Y, X and those of its loops.
+    attributes
+        Size and type of the frames to be written.
+    base
+        Document of the file that the array came from, None without one.
+    same
+        Says whether a coordinate of the array is what that file would give.
+
+    Raises
+    ------
+    ValueError
+        If an axis is uneven, a unit unknown, a name repeated or a value impossible:
+        what is wrong and what to do about it.
+    """
+    old = base or Nd2Document(attributes=attributes)
+    order = loop_order(image, base.experiment if base else None)
+    experiment = described_experiment(image, base.experiment if base else None, same)
+    per_frame = _PerFrame(image, order)
+    changed = _changed_attributes(dict(image.attrs), base)
+    channels = described_channels(image, attributes, old.channels if base else (), same)
+    channels = tuple(_with_light_path(channel, changed) for channel in channels)
+    times = per_frame.times()
+    stage = {axis: per_frame.values(f"stage_{axis}", "um") for axis in "xyz"}
+    first = {
+        axis: None if values is None or np.isnan(values[0]) else float(values[0])
+        for axis, values in stage.items()
+    }
+    picture = replace(
+        old.picture,
+        x_um=first["x"] if stage["x"] is not None else old.picture.x_um,
+        y_um=first["y"] if stage["y"] is not None else old.picture.y_um,
+        z_um=first["z"] if stage["z"] is not None else old.picture.z_um,
+    )
+    document = Nd2Document(
+        attributes=attributes,
+        format_version="3.0",
+        channels=channels,
+        experiment=experiment,
+        picture=picture,
+        optics=_optics(image, old.optics, channels, same),
+        acquisition=_acquisition(
+            dict(image.attrs), old.acquisition, per_frame.moments(), times
+        ),
+        text=replace(old.text, **_renamed(changed, _TEXT)),
+        software=replace(old.software, **_renamed(changed, _SOFTWARE)),
+    )
+    records = FrameRecords(times_ms=times, **stage)
+    return Description(document=document, records=records)
+
+
+def with_attributes(document: Nd2Document, attrs: Mapping[str, Any]) -> Nd2Document:
+    """Return a document that says what attributes of a dataset say.
+
+    Parameters
+    ----------
+    document
+        Of a file.
+    attrs
+        By name, as the dataset has them.
+
+    Raises
+    ------
+    ValueError
+        If an attribute has no place in a file, or its value is impossible.
+    """
+    known = {*_LIGHT_PATH, *_TEXT, *_SOFTWARE}
+    unknown = sorted(attrs.keys() - known)
+    if unknown:
+        raise ValueError(
+            f"attributes {', '.join(unknown)} cannot be changed; these can: "
+            f"{', '.join(sorted(known))}"
+        )
+    changed = _changed_attributes(dict(attrs), document)
+    path = _renamed(changed, _LIGHT_PATH)
+    return replace(
+        document,
+        channels=tuple(_with_light_path(c, changed) for c in document.channels),
+        optics=replace(document.optics, **path),
+        text=replace(document.text, **_renamed(changed, _TEXT)),
+        software=replace(document.software, **_renamed(changed, _SOFTWARE)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _PerFrame:
+    """Coordinates over the loop dims, brought to the order of frame numbers."""
+
+    image: xr.DataArray
+    order: tuple[str, ...]
+
+    @property
+    def count(self) -> int:
+        return int(np.prod([self.image.sizes[dim] for dim in self.order], dtype=int))
+
+    def raw(self, name: str) -> NDArray[Any] | None:
+        """Values of a coordinate for each frame; None if there is none."""
+        if name not in self.image.coords:
+            return None
+        found = self.image.coords[name]
+        strange = set(found.dims) - set(self.order)
+        if strange:
+            raise ValueError(
+                f"coordinate {name} varies along {', '.join(map(str, sorted(strange)))}, "
+                "but a file holds one value a frame"
+            )
+        shape = {dim: self.image.sizes[dim] for dim in self.order}
+        return self.spread(found, shape)
+
+    def spread(self, found: xr.DataArray, shape: dict[str, int]) -> NDArray[Any]:
+        own = [dim for dim in self.order if dim in found.dims]
+        values = found.transpose(*own).values
+        index = tuple(slice(None) if dim in found.dims else None for dim in self.order)
+        return np.broadcast_to(values[index], tuple(shape.values())).reshape(-1)
+
+    def values(self, name: str, unit: Any) -> NDArray[np.float64] | None:
+        """Numbers of a coordinate in a unit; None if there is none or none is known."""
+        raw = self.raw(name)
+        if raw is None:
+            return None
+        coordinate = self.image.coords[name]
+        numbers = in_unit(coordinate.copy(data=coordinate.values), unit)
+        shape = {dim: self.image.sizes[dim] for dim in self.order}
+        spread = self.spread(coordinate.copy(data=numbers), shape).copy()
+        return spread if np.isfinite(spread).any() else None
+
+    def moments(self) -> NDArray[np.datetime64] | None:
+        """When each frame was taken, UTC: from ``acquired``, else from a T of dates."""
+        for name in ("acquired", "T"):
+            found = self.raw(name)
+            if found is None or (name == "T" and found.dtype.kind != "M"):
+                continue
+            if found.dtype.kind != "M":
+                raise ValueError(
+                    f"coordinate {name} must hold datetime64, not {found.dtype} values"
+                )
+            if not np.isnat(found).all():
+                return found
+        return None
+
+    def times(self) -> NDArray[np.float64]:
+        """Milliseconds since the start; as measured, else as T has it, else unknown."""
+        seconds = self.values("time", "s")
+        moments = self.moments()
+        if seconds is None and moments is not None:
+            start = moments[~np.isnat(moments)].min()
+            seconds = (moments - start) / np.timedelta64(1, "ns") / 1e9
+        if seconds is None and "T" in self.image.coords:
+            nominal = self.image.coords["T"]
+            seconds = self.values("T", "s") if has_unit(nominal) else None
+        if seconds is None:
+            return np.full(self.count, UNKNOWN_MS)
+        ms = milliseconds(seconds)
+        return np.where(np.isfinite(ms), ms, UNKNOWN_MS)
+
+
+def per_frame_times(image: xr.DataArray, order: tuple[str, ...]) -> NDArray[np.float64]:
+    """Milliseconds of each frame of an array, -1 where unknown.
+
+    Parameters
+    ----------
+    image
+        With the coordinate ``time``, ``acquired`` or ``T``.
+    order
+        Its loop dims, the slowest first.
+    """
+    return _PerFrame(image, order).times()
+
+
+def _changed_attributes(
+    attrs: dict[Any, Any], base: Nd2Document | None
+) -> dict[str, Any]:
+    """Attributes that say other things than the file that the array came from."""
+    before = flat_attributes(base) if base else {}
+    told = {*_LIGHT_PATH, *_TEXT, *_SOFTWARE}
+    changed: dict[str, Any] = {}
+    for name in told:
+        if name in attrs and attrs[name] != before.get(name):
+            value = attrs[name]
+            changed[name] = _checked(name, value)
+    return changed
+
+
+def _checked(name: str, value: Any) -> Any:
+    numbers = {"magnification", "numerical_aperture", "refractive_index", "zoom"}
+    if name not in numbers:
+        if not isinstance(value, str):
+            raise ValueError(f"attribute {name} must be a text, not {value!r}")
+        return value
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = np.nan
+    if not (np.isfinite(number) and number > 0):
+        raise ValueError(f"attribute {name} must be a number above 0, not {value!r}")
+    return number
+
+
+def _renamed(changed: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+    return {names[name]: value for name, value in changed.items() if name in names}
+
+
+def _with_light_path(channel: Channel, changed: dict[str, Any]) -> Channel:
+    fields = _renamed(changed, _LIGHT_PATH)
+    # Each channel has a camera of its own, as a coordinate.
+    fields.pop("camera", None)
+    return replace(channel, light_path=replace(channel.light_path, **fields))
+
+
+def _optics(
+    image: xr.DataArray,
+    old: Optics,
+    channels: tuple[Channel, ...],
+    same: Callable[[str], bool],
+) -> Optics:
+    """Light path of the first channel, which is that of the file, and pixel size."""
+    path = channels[0].light_path
+    pixel = old.pixel_size_um
+    if not (same("X") and same("Y")):
+        pixel = _pixel_size(image, old.pixel_size_um)
+    return replace(
+        old,
+        **{name: getattr(path, name) for name in path.__dataclass_fields__},
+        pixel_size_um=pixel,
+        aspect=old.aspect or 1.0,
+    )
+
+
+def _pixel_size(image: xr.DataArray, old: float | None) -> float | None:
+    """Edge of the pixels, from X and Y; None where these number the pixels."""
+    found: dict[str, float] = {}
+    for dim in ("Y", "X"):
+        if dim not in image.coords:
+            continue
+        coordinate = image.coords[dim]
+        if not has_unit(coordinate):
+            values = np.asarray(coordinate.values)
+            step = (
+                steps_of(values.astype(np.float64))
+                if values.dtype.kind in "iuf"
+                else None
+            )
+            if step is None or step != np.rint(step):
+                raise ValueError(
+                    f"coordinate {dim} has no unit: set da.{dim}.attrs['units'] = 'um' (or "
+                    "nm, mm), or number the pixels 0, 1, 2, ..."
+                )
+            continue
+        step = steps_of(in_unit(coordinate, "um"))
+        if step is None or (step == 0 and image.sizes[dim] > 1):
+            raise ValueError(
+                f"coordinate {dim} is not equidistant, but the pixels of a file are: "
+                f"interpolate with da.interp({dim}=...), or number the pixels"
+            )
+        if step:
+            found[dim] = abs(step)
+    sizes = list(found.values())
+    if not sizes:
+        # A single pixel has no distance to the next: what was known holds.
+        single = all(
+            image.sizes[dim] == 1 and dim in image.coords for dim in ("Y", "X")
+        )
+        return old if single else None
+    if len(sizes) == 2 and abs(sizes[0] - sizes[1]) > 1e-6 * sizes[0]:
+        raise ValueError(
+            f"pixels are {sizes[1]:g} um wide and {sizes[0]:g} um high, but a file holds "
+            "square pixels only: interpolate to equal steps along X and Y"
+        )
+    size = found.get("X", sizes[0])
+    return old if old is not None and abs(old - size) <= 1e-9 * size else size
+
+
+def _acquisition(
+    attrs: dict[Any, Any],
+    old: Acquisition,
+    moments: NDArray[np.datetime64] | None,
+    times_ms: NDArray[np.float64],
+) -> Acquisition:
+    """When it was taken: moment of frame 0 and, where it is told, of the start."""
+    frame0_ms = float(times_ms[0]) if times_ms[0] != UNKNOWN_MS else 0.0
+    frame0, start = old.frame0_jd, old.start_jd
+    if moments is not None and not np.isnat(moments[0]):
+        frame0 = julian_day_of(moments[0])
+    told = attrs.get("acquisition_start")
+    if told:
+        stated = julian_day_of(_moment(str(told)))
+        if frame0 is None:
+            frame0 = stated + frame0_ms / _DAY_MS
+        implied = start if start is not None else frame0 - frame0_ms / _DAY_MS
+        if abs(implied - stated) > _SAME_DAYS:
+            start = stated
+    return replace(old, start_jd=start, frame0_jd=frame0, frame0_ms=frame0_ms)
+
+
+def _moment(text: str) -> np.datetime64:
+    try:
+        return np.datetime64(text.removesuffix("Z"), "us")
+    except ValueError:
+        raise ValueError(
+            f"attribute acquisition_start is {text!r}: write it as ISO 8601 in UTC, e.g. "
+            "'2024-05-17T09:30:00Z'"
+        ) from None

@@ -1,0 +1,155 @@
+"""Texts, recorded columns and single chunks of an existing file, changed in place."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import xarray as xr
+
+from limnd2_xr.arrays.described import with_attributes
+from limnd2_xr.container.source import SourceSpec
+from limnd2_xr.container.update import update_chunks
+from limnd2_xr.frames.opening import find_frames, open_index, read_raw
+from limnd2_xr.model.document import Nd2Document
+from limnd2_xr.model.raw import METADATA_CHUNKS, encode_raw
+from limnd2_xr.model.records import RecordedColumn, encode_column
+from limnd2_xr.model.to_raw import Base
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from limnd2_xr.model.axes import Axes
+
+__all__ = ["update_nd2"]
+
+_STAGE: Final = ("X", "Y", "Z", "Z1", "Z2")
+"""Columns that the metadata know as stage positions."""
+
+
+def update_nd2(
+    path: str | os.PathLike[str],
+    *,
+    attrs: Mapping[str, Any] | None = None,
+    columns: Mapping[str, xr.DataArray | ArrayLike] | None = None,
+    chunks: Mapping[str, bytes | None] | None = None,
+) -> None:
+    """Change what a file says, without rewriting its pixels.
+
+    New chunks are appended and the chunk map is replaced: at every moment, also if the
+    process is killed, the file is either the old or the new one.
+
+    Parameters
+    ----------
+    path
+        An existing file of format 2.x or 3.0.
+    attrs
+        Attributes as the dataset has them: ``description``, ``author``, ``sample``,
+        ``objective``, ``magnification`` ...
+    columns
+        Recorded columns by their ID: one number or text a frame, in the order of the
+        frame numbers, or an array over the loop dims. The attributes ``units`` and
+        ``long_name`` of an array are its unit and its title.
+    chunks
+        Payloads by chunk name; None removes a chunk.
+
+    Raises
+    ------
+    ValueError
+        If an attribute or a chunk name is not one that can be changed, or a column has
+        not one value a frame.
+    CorruptChunk
+        If the file's chunk map is damaged.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from limnd2_xr.testing.synthetic import SyntheticSpec, build
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> file = build(SyntheticSpec(width=8, height=6)).save(folder.name + "/a.nd2")
+    >>> update_nd2(file, attrs={"author": "A. Author"})
+    >>> xr.load_dataset(file, engine="nd2").attrs["author"]
+    'A. Author'
+    >>> folder.cleanup()
+    """
+    spec = SourceSpec.of(os.fspath(path))
+    if spec.kind != "path":
+        raise ValueError(f"{path} is not a file on this machine: it cannot be changed")
+    with spec.open() as source:
+        opened = open_index(source)
+        raw = read_raw(opened)
+        document, records = Nd2Document.from_raw(raw)
+        axes, table = find_frames(source, opened, document)
+    changed = with_attributes(document, attrs or {})
+    made: dict[str, bytes] = {}
+    for name, values in (columns or {}).items():
+        column, payload = _column(name, values, axes, table.n_frames)
+        made[f"CustomData|{name}!"] = payload
+        others = tuple(c for c in changed.recorded_columns if c.id != name)
+        changed = replace(changed, recorded_columns=(*others, column))
+    base = Base(raw=raw, document=document, records=records)
+    stored = opened.payloads
+    encoded = encode_raw(changed.to_raw(records, base=base))
+    put = {
+        name: payload
+        for name, payload in encoded.items()
+        if stored.get(name) != payload and name not in made
+    } | made
+    remove = [
+        name for name in METADATA_CHUNKS if name in opened.index and name not in encoded
+    ]
+    for name, chunk in (chunks or {}).items():
+        if chunk is None:
+            remove.append(name)
+        else:
+            put[name] = chunk
+    update_chunks(path, put, [name for name in remove if name not in put])
+
+
+def _column(
+    name: str, values: xr.DataArray | ArrayLike, axes: Axes, n_frames: int
+) -> tuple[RecordedColumn, bytes]:
+    if not name or "!" in name or "|" in name:
+        raise ValueError(f"{name!r} cannot be the ID of a column")
+    title, unit = name, ""
+    if isinstance(values, xr.DataArray):
+        title = str(values.attrs.get("long_name", name))
+        unit = str(values.attrs.get("units", ""))
+        found = _by_number(values, axes)
+    else:
+        found = np.asarray(values)
+    if found.shape != (n_frames,):
+        raise ValueError(
+            f"column {name} has the shape {found.shape}, but the file has {n_frames} frames"
+        )
+    kind, payload = encode_column(found, name)
+    column = RecordedColumn(
+        id=name, description=title, unit=unit, kind=kind, group=1, size=n_frames
+    )
+    return column, payload
+
+
+def _by_number(values: xr.DataArray, axes: Axes) -> NDArray[Any]:
+    """Bring an array over loop dims to the order of the frame numbers."""
+    strange = set(values.dims) - set(axes.dims)
+    if strange:
+        raise ValueError(
+            f"column {values.name} runs along {', '.join(map(str, strange))}, but the loops "
+            f"of the file are {', '.join(axes.dims) or 'none'}"
+        )
+    for dim, length in zip(axes.dims, axes.shape, strict=True):
+        if dim in values.dims and values.sizes[dim] != length:
+            raise ValueError(
+                f"column {values.name} has {values.sizes[dim]} values along {dim}, the "
+                f"file {length}"
+            )
+    template = xr.DataArray(np.empty(axes.shape), dims=axes.dims)
+    spread = values.drop_vars(list(values.coords)).broadcast_like(template)
+    ordered = spread.transpose(*axes.dims).values
+    found = np.empty(axes.n_frames, dtype=ordered.dtype)
+    found[axes.sequence().ravel()] = ordered.ravel()
+    return found

@@ -1,0 +1,426 @@
+"""Everything that is decided before a byte is written: what, where and how.
+
+All errors that the metadata can give surface here.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+import numpy as np
+
+from limnd2_xr.arrays.attrs import document_of
+from limnd2_xr.arrays.carried import ChunkPayloads, carried_chunks, selected_columns
+from limnd2_xr.arrays.described import Description, describe
+from limnd2_xr.arrays.described_loops import loop_order
+from limnd2_xr.arrays.origin import Origin, find_origin
+from limnd2_xr.arrays.readback import align, differences, read_back, same_coordinate
+from limnd2_xr.errors import warn_user
+from limnd2_xr.frames.layout import PixelLayout
+from limnd2_xr.frames.packing import check_dtype, row_nbytes
+from limnd2_xr.model.attributes import Attributes
+from limnd2_xr.model.document import Nd2Document
+from limnd2_xr.model.raw import METADATA_CHUNKS, encode_raw
+from limnd2_xr.model.records import FrameRecords
+from limnd2_xr.model.to_raw import Base
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import xarray as xr
+    from numpy.typing import NDArray
+
+    from limnd2_xr.model.raw import RawMetadata
+
+__all__ = [
+    "Compression",
+    "OnLoss",
+    "WriteOptions",
+    "WritePlan",
+    "plan_write",
+    "with_image_dims",
+]
+
+Compression: TypeAlias = Literal["keep", "zlib"] | None
+"""How frames are compressed; ``"keep"`` as in the file that the array came from."""
+
+OnLoss: TypeAlias = Literal["warn", "raise", "ignore"]
+"""What to do about coordinates and attributes that a file cannot hold."""
+
+_DIMS: Final = ("U", "T", "P", "Z", "C", "Y", "X", "S")
+_RGB: Final = ("R", "G", "B")
+_PER_FRAME: Final = ("time", "acquired", "stage_x", "stage_y", "stage_z")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteOptions:
+    """How an array is written."""
+
+    compression: Compression = "keep"
+    level: int | None = None
+    """Of zlib; None takes the usual one."""
+    significant_bits: int | None = None
+    """Bits of a component that carry data; None: as the array's attributes say, else all."""
+    on_loss: OnLoss = "warn"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class WritePlan:
+    """An array in the terms of a file, checked."""
+
+    image: xr.DataArray
+    """The pixels: loop dims in file order, then C, Y, X and, for RGB, S."""
+    numbers: NDArray[np.int64]
+    """Frame number of every index of the loop dims, of their shape."""
+    document: Nd2Document
+    records: FrameRecords
+    layout: PixelLayout
+    level: int | None
+    chunks: Mapping[str, bytes]
+    """All chunks of the file but frames and map, by name."""
+    version: tuple[int, int]
+    """Format version of the file."""
+
+    @property
+    def n_frames(self) -> int:
+        """How many frames the file will have."""
+        return int(self.numbers.size)
+
+    @property
+    def times_ms(self) -> NDArray[np.float64]:
+        """Time to store with each frame, by frame number; NaN where unknown."""
+        times = self.records.times_ms
+        found = np.full(self.n_frames, np.nan)
+        if times is not None:
+            found[: len(times)] = times[: self.n_frames]
+        return np.where(found == -1.0, np.nan, found)
+
+
+def plan_write(image: xr.DataArray, options: WriteOptions) -> WritePlan:
+    """Describe an array as a file, and check that the file can hold it.
+
+    Parameters
+    ----------
+    image
+        Pixels with any of the dims T, P, Z, C, Y, X, S (and U), in any order.
+    options
+        How to write them.
+
+    Raises
+    ------
+    ValueError
+        If dims, labels, axes or units do not fit a file; what to do is said.
+    TypeError
+        If the pixels have a type that no file holds.
+
+    Warns
+    -----
+    Nd2Warning
+        Of coordinates, attributes and chunks that cannot be written, if `on_loss` is
+        ``"warn"``.
+    """
+    image = with_image_dims(image)
+    origin = find_origin(image)
+    base = origin.state.document if origin else document_of(image.attrs)
+    attributes = _attributes(image, base, options)
+    found, raw, losses = _description(image, attributes, origin, base)
+    document, records = found.document, found.records
+    order = loop_order(image, document.experiment)
+    image = image.transpose(*order, "C", "Y", "X", *("S" if "S" in image.dims else ""))
+    n_frames = math.prod(image.sizes[dim] for dim in order)
+    axes = document.axes(n_frames, n_frames)
+    if axes.n_frames != n_frames:
+        raise AssertionError(f"{axes} for {dict(image.sizes)}")  # pragma: no cover
+    numbers = axes.sequence().transpose([axes.dims.index(dim) for dim in order])
+    made, lost = _chunks(found, raw, origin, numbers, order)
+    if "missing" in image.coords and bool(image.coords["missing"].any()):
+        count = int(image.coords["missing"].sum())
+        losses.append(f"coordinate missing ({count} missing frames are written as 0)")
+    if lost:
+        losses.append(
+            f"chunks {', '.join(lost[:5])}{', ...' if len(lost) > 5 else ''} of the "
+            "original file (they may not be true of what was selected)"
+        )
+    _report(losses, options.on_loss)
+    return WritePlan(
+        image=image,
+        numbers=numbers,
+        document=document,
+        records=records,
+        layout=_layout(attributes, image),
+        level=options.level,
+        chunks=made,
+        version=raw.version,
+    )
+
+
+def with_image_dims(image: xr.DataArray) -> xr.DataArray:
+    """Give the array C, Y and X, refuse what no file has, turn samples to R, G, B."""
+    strange = [str(dim) for dim in image.dims if dim not in _DIMS]
+    if strange:
+        raise ValueError(
+            f"dims {', '.join(map(repr, strange))} are not among T, P, Z, C, Y, X and S: "
+            "rename them, e.g. da.rename({'time': 'T', 'y': 'Y', 'x': 'X'})"
+        )
+    lacking = [dim for dim in ("Y", "X") if dim not in image.dims]
+    if lacking:
+        raise ValueError(
+            f"the array has no dim {' and '.join(lacking)}: frames are images over Y and X"
+        )
+    if not image.size:
+        raise ValueError(f"the array is empty: {dict(image.sizes)}")
+    check_dtype(image.dtype)
+    if "C" not in image.dims:
+        image = image.expand_dims("C")
+    if "S" not in image.dims:
+        return image.drop_vars("S", errors="ignore")
+    if image.sizes["S"] != 3:
+        raise ValueError(
+            f"dim S has length {image.sizes['S']}, but colour images are R, G, B: drop an "
+            "alpha component with da.isel(S=slice(3)), or rename S to C for channels"
+        )
+    if "S" in image.coords and tuple(image.coords["S"].values) != _RGB:
+        labels = tuple(map(str, image.coords["S"].values))
+        if sorted(labels) != sorted(_RGB):
+            raise ValueError(f"labels of S are {labels}, not R, G, B")
+        image = image.isel(S=[labels.index(letter) for letter in _RGB])
+    return image
+
+
+def _attributes(
+    image: xr.DataArray, base: Nd2Document | None, options: WriteOptions
+) -> Attributes:
+    dtype = check_dtype(image.dtype)
+    components = image.sizes["C"] * image.sizes.get("S", 1)
+    bits = 8 * dtype.itemsize
+    told = options.significant_bits or image.attrs.get("significant_bits")
+    significant = int(told) if told and dtype.kind == "u" else bits
+    if options.significant_bits is None and significant > bits:
+        significant = bits
+    if not 1 <= significant <= bits:
+        raise ValueError(
+            f"{significant} significant bits do not fit into pixels of {bits} bits"
+        )
+    old = base.attributes if base else None
+    compression = options.compression
+    if compression not in {"keep", "zlib", None}:
+        raise ValueError(f'compression must be "zlib" or None, not {compression!r}')
+    if compression == "keep":
+        compression = "zlib" if old and old.compression == "lossless" else None
+    kept = "lossless" if compression else "none"
+    unchanged = old is not None and old.compression == kept and options.level is None
+    param = old.compression_param if old and unchanged else float(options.level or 0)
+    order = loop_order(image, base.experiment if base else None)
+    width, height = image.sizes["X"], image.sizes["Y"]
+    tiled = old if old and (old.width, old.height) == (width, height) else None
+    return Attributes(
+        width=width,
+        height=height,
+        tile_width=tiled.tile_width if tiled else None,
+        tile_height=tiled.tile_height if tiled else None,
+        components=components,
+        bits_in_memory=bits,
+        bits_significant=significant,
+        row_nbytes=row_nbytes(width, components, dtype),
+        sequence_count=math.prod(image.sizes[dim] for dim in order),
+        compression="lossless" if compression else "none",
+        compression_param=param,
+        pixel_type="float" if dtype.kind == "f" else "unsigned",
+        virtual_components=components
+        if old is None or old.virtual_components
+        else None,
+    )
+
+
+def _layout(attributes: Attributes, image: xr.DataArray) -> PixelLayout:
+    return PixelLayout(
+        height=attributes.height,
+        width=attributes.width,
+        channels=image.sizes["C"],
+        samples=image.sizes.get("S", 1),
+        dtype=attributes.dtype,
+        row_nbytes=attributes.row_nbytes,
+        compression="zlib" if attributes.compression == "lossless" else "none",
+    )
+
+
+def _description(
+    image: xr.DataArray,
+    attributes: Attributes,
+    origin: Origin | None,
+    base: Nd2Document | None,
+) -> tuple[Description, RawMetadata, list[str]]:
+    """Metadata as the file will have them, their chunks, and what they do not tell.
+
+    First those that the array came with, as they are: if they read as what the array
+    has, nothing was changed. Else those that its coordinates describe.
+    """
+    layout, n_frames = _layout(attributes, image), attributes.sequence_count
+    if origin is not None and _fits(image, origin):
+        kept = Description(
+            document=replace(origin.state.document, attributes=attributes),
+            records=origin.state.records,
+        )
+        found = read_back(kept.document, kept.records, layout, n_frames)
+        if not differences(image, found):
+            return *_stored(kept, origin), []
+    same = _comparison(image, origin, base)
+    made = describe(image, attributes, base, same)
+    if origin is not None:
+        made = _with_recorded(made, image, origin, same)
+    made, raw = _stored(made, origin)
+    found = read_back(made.document, made.records, layout, n_frames)
+    return made, raw, differences(image, found)
+
+
+def _stored(
+    made: Description, origin: Origin | None
+) -> tuple[Description, RawMetadata]:
+    """Return metadata as they will be read, and as they are stored."""
+    base = None
+    if origin is not None:
+        base = Base(
+            raw=origin.raw,
+            document=origin.state.document,
+            records=origin.state.records,
+        )
+    raw = made.document.to_raw(made.records, base=base)
+    document, records = Nd2Document.from_raw(raw)
+    return Description(document=document, records=records), raw
+
+
+def _fits(image: xr.DataArray, origin: Origin) -> bool:
+    """Whether the array has the frames and channels of its file, in its order."""
+    dims = {dim for dim in ("U", "T", "P", "Z") if dim in image.dims}
+    return (
+        origin.has_all_frames
+        and origin.has_all_channels
+        and {dim for dim in dims if image.sizes[dim] > 1}
+        == {dim for dim in origin.state.axes.dims if origin.state.axes.size(dim) > 1}
+        and dims == set(origin.state.axes.dims)
+    )
+
+
+def _comparison(
+    image: xr.DataArray, origin: Origin | None, base: Nd2Document | None
+) -> Callable[[str], bool]:
+    """Say of a coordinate whether it is what the file behind the array gives."""
+    if base is None:
+        return lambda _name: False
+    if origin is not None:
+        known = origin.dataset
+    else:
+        count = max(base.attributes.sequence_count, 1)
+        attributes = base.attributes
+        layout = PixelLayout(
+            height=attributes.height,
+            width=attributes.width,
+            channels=len(base.channels),
+            samples=attributes.components // max(len(base.channels), 1),
+            dtype=attributes.dtype,
+            row_nbytes=attributes.row_nbytes,
+        )
+        known = align(read_back(base, FrameRecords(), layout, count), image)
+
+    def same(name: str) -> bool:
+        if name not in image.coords:
+            return True
+        return name in known.coords and same_coordinate(
+            image.coords[name], known.coords[name]
+        )
+
+    return same
+
+
+def _with_recorded(
+    made: Description,
+    image: xr.DataArray,
+    origin: Origin,
+    same: Callable[[str], bool],
+) -> Description:
+    """Keep what was recorded of the frames where the array tells nothing else of them."""
+    if not all(map(same, _PER_FRAME)):
+        return made
+    order = loop_order(image, made.document.experiment)
+    frames = origin.frames(order).ravel()
+    old = origin.state.records
+    columns = {
+        name: None
+        if (values := getattr(old, name)) is None
+        else _picked(values, frames)
+        for name in FrameRecords.__dataclass_fields__
+    }
+    times = columns["times_ms"] if old.has_times else made.records.times_ms
+    document = made.document
+    if origin.has_all_frames:
+        document = replace(
+            document,
+            picture=origin.state.document.picture,
+            acquisition=replace(
+                origin.state.document.acquisition,
+                start_jd=document.acquisition.start_jd,
+            ),
+        )
+    recorded = tuple(
+        replace(column, size=len(frames))
+        for column in origin.state.document.recorded_columns
+    )
+    return Description(
+        document=replace(document, recorded_columns=recorded),
+        records=FrameRecords(**{**columns, "times_ms": times}),
+    )
+
+
+def _picked(
+    values: NDArray[np.float64], frames: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    known = np.append(values, np.nan)
+    return known[np.minimum(frames, len(values))]
+
+
+def _chunks(
+    found: Description,
+    raw: RawMetadata,
+    origin: Origin | None,
+    numbers: NDArray[np.int64],
+    order: tuple[str, ...],
+) -> tuple[Mapping[str, bytes], list[str]]:
+    """Payloads of all chunks, and the names of those of the origin that are left out."""
+    if origin is None:
+        return ChunkPayloads(encode_raw(raw), None, ()), []
+    # Trees that did not change are not encoded anew: some details of that are free.
+    kept = tuple(
+        name
+        for name, level in raw.levels.items()
+        if origin.raw.levels.get(name) is level
+    )
+    changed = {name: level for name, level in raw.levels.items() if name not in kept}
+    made = encode_raw(replace(raw, levels=changed))
+    described = {f"CustomData|{c.id}!" for c in found.document.recorded_columns}
+    if not origin.has_all_frames:
+        frames = origin.frames(order)
+        by_number = np.empty(frames.size, np.int64)
+        by_number[numbers.ravel()] = frames.ravel()
+        columns = selected_columns(origin, by_number)
+        made |= {
+            name: payload
+            for name, payload in columns.items()
+            if name in described and name not in made
+        }
+    carried = carried_chunks(origin, frozenset({*made, *METADATA_CHUNKS}))
+    lost = [name for name in carried.lost if name not in described]
+    return ChunkPayloads(made, origin, (*kept, *carried.names)), lost
+
+
+def _report(losses: list[str], on_loss: OnLoss) -> None:
+    if not losses or on_loss == "ignore":
+        return
+    text = (
+        f"an .nd2 file cannot hold {'; '.join(losses)}; drop or change them, or pass "
+        'on_loss="ignore"'
+    )
+    if on_loss == "raise":
+        raise ValueError(text)
+    warn_user(text)
