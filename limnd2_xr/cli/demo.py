@@ -18,6 +18,8 @@ from limnd2_xr.cli.demo_scene import Scene, experiment
 from limnd2_xr.errors import Nd2Error
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import xarray as xr
     from numpy.typing import NDArray
 
@@ -68,17 +70,17 @@ def _show(path: Path, scene: Scene, write_s: float) -> None:
         megabytes = path.stat().st_size / 1e6
         print(f"wrote {path}: {frames} frames, {megabytes:.1f} MB in {write_s:.2f} s")
         print(f"opened in {1e3 * open_s:.1f} ms, metadata only")
-        best = image.isel(T=-1, P=0).max("Z")
         pixels: list[NDArray[np.uint16]] = []
-        project_s = _timed(lambda: pixels.append(best.values))
+        last = image.isel(T=-1, P=0)
+        project_s = _timed(lambda: pixels.append(last.max("Z").values))
         print(f"one maximum projection over Z: {1e3 * project_s:.1f} ms")
-        tell_signals(image)
+        _tell_signals(image)
         _compare(image, scene)
         print()
         _picture(pixels[0], dataset["color"].values.tolist())
 
 
-def tell_signals(image: xr.DataArray) -> None:
+def _tell_signals(image: xr.DataArray) -> None:
     """Print how bright each channel is along time, brightest pixel of each frame."""
     brightest = image.isel(P=0).max(["Z", "Y", "X"]).values
     for name, values in zip(image["C"].values, brightest.T, strict=True):
@@ -102,9 +104,9 @@ def _compare(image: xr.DataArray, scene: Scene) -> None:
     )
 
 
-def _timed(work: object) -> float:
+def _timed(work: Callable[[], object]) -> float:
     begin = time.perf_counter()
-    work()  # type: ignore[operator]
+    work()
     return time.perf_counter() - begin
 
 

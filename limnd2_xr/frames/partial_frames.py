@@ -40,6 +40,7 @@ __all__ = [
     "blank",
     "frame_head",
     "frame_stride",
+    "name_in_head",
     "read_head",
     "written_packed",
     "written_plain",
@@ -48,10 +49,30 @@ __all__ = [
 UNKNOWN_MS: Final = -1.0
 """Stored where the time of a frame is not known (FORMAT 1.4)."""
 
+RECORD_PREFIX: Final = "CustomData|"
+"""Begins the names of recorded columns and caches (FORMAT 3)."""
+PROVISIONAL: Final = "Provisional|"
+"""Put before such names until the chunks are written behind the frames."""
+
 _BLANK_NBYTES = 2**20
 _SIGNATURE_NBYTES = 112
 _PROBE_NBYTES = 256
 """Enough of a chunk for its header and nearly any name."""
+
+
+def name_in_head(name: str) -> str:
+    """Return the name under which a chunk stands before the frames.
+
+    What was recorded of the frames has to stand behind them: Bio-Formats 7.3.1 takes
+    stage positions and times only from there, and reads nonsense where a chunk of that
+    name comes before. So until the file is complete it has another name.
+
+    Examples
+    --------
+    >>> name_in_head("CustomData|X!"), name_in_head("ImageTextInfoLV!")
+    ('Provisional|CustomData|X!', 'ImageTextInfoLV!')
+    """
+    return PROVISIONAL + name if name.startswith(RECORD_PREFIX) else name
 
 
 def frame_head(number: int, nbytes: int, time_ms: float) -> bytes:
@@ -90,7 +111,7 @@ class PartialHead:
     version: tuple[int, int]
     """Format version."""
     places: dict[str, ChunkPlace]
-    """Of the chunks, by name."""
+    """Of the chunks, by the name that they will have in the file."""
     end: int
     """Where the frames begin."""
 
@@ -118,7 +139,7 @@ def read_head(partial: PartialFile) -> PartialHead:
             break  # room for frames
         if header.name.startswith(f"{FRAME_FAMILY}|"):
             break
-        places[header.name] = ChunkPlace(
+        places[header.name.removeprefix(PROVISIONAL)] = ChunkPlace(
             header.name, offset, header.data_offset, header.data_nbytes
         )
         offset = align(header.end)

@@ -6,7 +6,7 @@ import atexit
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from limnd2_xr.frames.frame_target import FrameTarget, open_shared
 from limnd2_xr.frames.packing import check_dtype, check_level, row_nbytes
 from limnd2_xr.frames.partial_frames import (
     UNKNOWN_MS,
+    name_in_head,
     read_head,
     written_packed,
     written_plain,
@@ -37,9 +38,6 @@ if TYPE_CHECKING:
     from limnd2_xr.frames.partial_frames import WrittenFrames
 
 __all__ = ["FrameTarget", "FrameWriter"]
-
-_RECORD_PREFIX: Final = "CustomData|"
-"""Begins the names of recorded columns and caches (FORMAT 3)."""
 
 
 class FrameWriter:
@@ -146,7 +144,7 @@ class FrameWriter:
             writer = ChunkWriter(partial)
             # With the attributes last, a file that has them has all other chunks, too.
             for name in sorted(chunks, key=lambda name: name in ATTRIBUTES):
-                writer.put(name, chunks[name])
+                writer.put(name_in_head(name), chunks[name])
             frames = FrameTarget(
                 partial=str(partial.path),
                 target=str(partial.target),
@@ -164,7 +162,7 @@ class FrameWriter:
         except BaseException:
             partial.rollback()
             raise
-        return cls(partial, frames, writer.places, created=True)
+        return cls(partial, frames, read_head(partial).places, created=True)
 
     @classmethod
     def open(
@@ -248,7 +246,7 @@ class FrameWriter:
         if frames.layout.compression != "none" and _begins_with_one(written):
             self._put_again(written, 1)
             written = self._written()
-        places = {**self._places, **self._put_records()}
+        places = self._put_records()
         offset = align(partial.size)
         chunk_map = encode_map(
             ((place.name, place.offset, place.nbytes) for place in places.values()),
@@ -277,16 +275,15 @@ class FrameWriter:
             self._partial.write_at(place.data_offset, times)
 
     def _put_records(self) -> dict[str, ChunkPlace]:
-        """Write what was recorded of the frames once more, behind them.
-
-        Bio-Formats 7.3.1 takes times and stage positions only from there, as
-        NIS-Elements writes them (FORMAT 1.5); before the frames it reads nonsense.
-        """
+        """Write what was recorded of the frames behind them; return all chunks' places."""
         again = ChunkWriter(self._partial)
+        kept = {}
         for name, place in self._places.items():
-            if name.startswith(_RECORD_PREFIX):
+            if place.name == name:
+                kept[name] = place
+            else:
                 again.put(name, self._partial.read_at(place.data_offset, place.nbytes))
-        return again.places
+        return {**kept, **again.places}
 
     def _put_again(self, written: WrittenFrames, number: int) -> None:
         """Copy a frame to the end of the file; its first copy stays as a stale chunk."""
