@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dask.delayed import Delayed
     from numpy.typing import DTypeLike
 
+    from limnd2_xr.arrays.chunk_access import ChunkInfo
     from limnd2_xr.arrays.frame_metadata import FrameMetadata
     from limnd2_xr.arrays.write_plan import Compression, OnLoss
     from limnd2_xr.model.document import Nd2Document
@@ -87,6 +88,63 @@ class _Nd2Accessor:
         from limnd2_xr.arrays.frame_metadata import missing_frames
 
         return missing_frames(self._obj)
+
+    def chunks(self) -> list[ChunkInfo]:
+        """Every chunk of the file behind the object: name, offset, size, encoding.
+
+        Raises
+        ------
+        Nd2Error
+            If the object does not remember its file.
+
+        Examples
+        --------
+        >>> import xarray as xr
+        >>> from limnd2_xr.testing.synthetic import SyntheticSpec, build
+        >>> ds = xr.open_dataset(
+        ...     build(SyntheticSpec(width=8, height=6)).data, engine="nd2"
+        ... )
+        >>> ds.nd2.chunks()[0].name, ds.nd2.chunks()[0].encoding
+        ('ImageCalibrationLV|0!', 'lite')
+        """
+        from limnd2_xr.arrays.chunk_access import list_chunks, source_of
+
+        return list_chunks(source_of(self._obj))
+
+    def chunk(self, name: str, *, raw: bool = False) -> Any:
+        """Return what one chunk of the file holds, decoded as far as its bytes tell.
+
+        Parameters
+        ----------
+        name
+            As `chunks` lists it; the closing ``!`` may be left out.
+        raw
+            Return the payload as bytes.
+
+        Returns
+        -------
+        dict, list, str, number or bytes
+
+        Raises
+        ------
+        KeyError
+            If the file has no such chunk.
+        Nd2Error
+            If the object does not remember its file, or the chunk is damaged.
+
+        Examples
+        --------
+        >>> import xarray as xr
+        >>> from limnd2_xr.testing.synthetic import SyntheticSpec, build
+        >>> ds = xr.open_dataset(
+        ...     build(SyntheticSpec(width=8, height=6)).data, engine="nd2"
+        ... )
+        >>> ds.nd2.chunk("ImageAttributesLV")["SLxImageAttributes"]["uiWidth"]
+        8
+        """
+        from limnd2_xr.arrays.chunk_access import read_chunk, source_of
+
+        return read_chunk(source_of(self._obj), name, raw=raw)
 
     def frame_metadata(self, **indices: int) -> FrameMetadata:
         """Return what is known about one frame: time, stage position, channels.

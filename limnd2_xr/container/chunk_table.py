@@ -252,6 +252,11 @@ class ChunkIndex:
             families.append(family)
         return ChunkIndex(plain, families)
 
+    def except_family(self, prefix: str) -> ChunkIndex:
+        """Return all chunks but those named ``<prefix>|<number>!``."""
+        families = (f for f in self._families.values() if f.prefix != prefix)
+        return ChunkIndex(self._plain, families)
+
     def updated(self, other: ChunkIndex) -> ChunkIndex:
         """Return the chunks of both; `other` decides where both have a name."""
         builder = IndexBuilder()

@@ -14,13 +14,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from limnd2_xr.container.chunk_index import ChunkIndex
+from limnd2_xr.container.prefetch import RegionCache
 from limnd2_xr.container.source import SourceSpec
 from limnd2_xr.errors import CorruptChunk, Nd2Error, StaleFile, warn_user
 from limnd2_xr.frames.opening import find_frames, open_index, read_metadata
 from limnd2_xr.frames.planner import normalize, outer_shape, pick_array
 from limnd2_xr.frames.reader import FrameReader, FrameSelection
+from limnd2_xr.frames.table import FRAME_FAMILY
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import TracebackType
     from typing import Self
 
@@ -55,6 +59,8 @@ class StoreState:
     """Loops as dimensions."""
     table: FrameTable
     """Where the frames are."""
+    chunks: ChunkIndex = field(default_factory=ChunkIndex, repr=False)
+    """Where all other chunks are."""
 
     @cached_property
     def token(self) -> str:
@@ -288,6 +294,46 @@ class FrameStore:
         kept = [n for n, k in zip(selected, key, strict=True) if not _is_scalar(k)]
         return out.reshape(kept)
 
+    def read_chunk(self, name: str) -> bytes:
+        """Payload of one chunk that is no frame, as stored.
+
+        Parameters
+        ----------
+        name
+            With its closing ``!``.
+
+        Raises
+        ------
+        KeyError
+            If the file has no such chunk.
+        CorruptChunk
+            If it is not where the chunk map says.
+        """
+        return self.read_chunks([name])[name]
+
+    def read_chunks(self, names: Iterable[str]) -> dict[str, bytes]:
+        """Payloads of several chunks that are no frames, by name, in few reads.
+
+        Parameters
+        ----------
+        names
+            With their closing ``!``.
+
+        Raises
+        ------
+        KeyError
+            If the file lacks one of them.
+        CorruptChunk
+            If one is not where the chunk map says.
+        """
+        entries = {}
+        for name in names:
+            entry = self.state.chunks.find(name)
+            if entry is None:
+                raise KeyError(name)
+            entries[name] = entry
+        return RegionCache(self._source).chunks(entries)
+
     def read_times(self) -> NDArray[np.float64]:
         """Milliseconds since the start as stored with each frame (FORMAT 1.4).
 
@@ -333,6 +379,7 @@ def _find_out(spec: SourceSpec, source: ByteSource) -> StoreState:
         records=records,
         axes=axes,
         table=table,
+        chunks=opened.index.except_family(FRAME_FAMILY),
     )
 
 
