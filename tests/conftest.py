@@ -1,8 +1,14 @@
-"""Shared fixtures: hypothesis profiles, sample files, the open-file check."""
+"""Shared: hypothesis profiles, sample files, open-file check, processes to be killed."""
 
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,3 +65,103 @@ def _no_nd2_left_open() -> Iterator[None]:
     yield
     left = [f.path for f in psutil.Process().open_files() if f.path.endswith(".nd2")]
     assert not left
+
+
+# Imports once, then forks for each script: a start takes milliseconds.
+_HOST = """
+import os, signal, sys, warnings
+from pathlib import Path
+import {modules}
+
+def say(*words):
+    sys.stdout.write(" ".join(map(str, words)) + "\\n")
+    sys.stdout.flush()
+
+def stage(name):
+    say("at", name)
+    signal.sigwait({{signal.SIGCONT}})
+
+warnings.simplefilter("ignore")
+signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGCONT}})
+for line in sys.stdin:
+    pid = os.fork()
+    if not pid:
+        say("pid", os.getpid())
+        try:
+            exec(Path(line.strip()).read_text())
+        except BaseException as error:
+            say("error", type(error).__name__, error)
+        os._exit(0)
+    say("ended", os.waitpid(pid, 0)[1])
+"""
+
+
+class Victims:
+    """Runs scripts in processes of their own, each to be killed or waited for.
+
+    A script may call ``stage(name)``, where it can be killed, and ``say(text)``.
+    """
+
+    def __init__(self, folder: Path, modules: str) -> None:
+        self._script = folder / "script.py"
+        self._host = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-c", _HOST.format(modules=modules)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, script: str, *, kill: str | float | None = None) -> list[str]:
+        """Run a script to its end, or kill it at a stage or after some seconds.
+
+        Returns what it said.
+        """
+        assert self._host.stdin is not None
+        self._script.write_text(textwrap.dedent(script))
+        self._host.stdin.write(f"{self._script}\n")
+        self._host.stdin.flush()
+        said = []
+        pid = int(self._next("pid").split()[1])
+        if isinstance(kill, float):
+            time.sleep(kill)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        while not (line := self._next()).startswith("ended"):
+            said.append(line)
+            if line.startswith("at "):
+                if line == f"at {kill}":
+                    os.kill(pid, signal.SIGKILL)
+                else:
+                    os.kill(pid, signal.SIGCONT)
+        if isinstance(kill, str):
+            assert line == f"ended {int(signal.SIGKILL)}"
+        return said
+
+    def _next(self, expected: str = "") -> str:
+        assert self._host.stdout is not None
+        line = self._host.stdout.readline().rstrip("\n")
+        assert line.startswith(expected)
+        assert line
+        return line
+
+    def close(self) -> None:
+        for pipe in (self._host.stdin, self._host.stdout):
+            assert pipe is not None
+            pipe.close()
+        self._host.wait()
+
+
+@pytest.fixture(scope="module")
+def victims(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Victims]:
+    """A `Victims`; skips where processes cannot be forked.
+
+    What a test module names in ``VICTIMS_IMPORT`` is imported before the forks.
+    """
+    if not hasattr(os, "fork"):
+        pytest.skip("needs os.fork")
+    modules = getattr(request.module, "VICTIMS_IMPORT", "limnd2_xr.container.update")
+    host = Victims(tmp_path_factory.mktemp("victims"), modules)
+    yield host
+    host.close()
