@@ -201,6 +201,10 @@ class RawMetadata:
 def encode_raw(raw: RawMetadata) -> dict[str, bytes]:
     """Payload of each chunk by its name, the inverse of decoding.
 
+    In an order to write them in: attributes first. Bio-Formats 7.3.1 loses a loop of
+    some files that begin with the text info; and it finds the per-frame values, names
+    that begin with ``CustomData|``, only behind the frames.
+
     Parameters
     ----------
     raw
@@ -224,4 +228,7 @@ def encode_raw(raw: RawMetadata) -> dict[str, bytes]:
             raise ValueError(f"chunk {name}: {error}") from None
         except TypeError as error:
             raise TypeError(f"chunk {name}: {error}") from None
-    return {**payloads, **raw.data}
+    payloads.update(raw.data)
+    order = {name: i for i, name in enumerate(METADATA_CHUNKS)}
+    names = sorted(payloads, key=lambda name: order.get(name, len(order)))
+    return {name: payloads[name] for name in names}

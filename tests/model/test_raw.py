@@ -11,6 +11,7 @@ from limnd2_xr.model.raw import (
     RECORDED_COLUMNS,
     RawMetadata,
     chunks_to_read,
+    encode_raw,
 )
 from limnd2_xr.variants.decode import decode
 from limnd2_xr.variants.tree import Level, LvType
@@ -90,3 +91,36 @@ def test_absent_chunks_are_none() -> None:
     assert empty.value(ACQUISITION_START) is None
     assert empty.name(PICTURE) is None
     assert raw(ACQUISITION_START[0], struct()).value(ACQUISITION_START) is None
+
+
+def test_payloads_come_in_the_order_to_write_them_in() -> None:
+    names = ["ImageTextInfoLV!", "ImageAttributesLV!", "ImageAttributes!"]
+    levels = {name: wrapped("SLxThing", struct()) for name in names[:2]}
+    xml = Level()
+    xml.add("no_name", "double", 1.0)
+    found = encode_raw(
+        RawMetadata(
+            version=(3, 0),
+            levels={**levels, names[2]: xml},
+            data={"CustomData|Own!": b"1", "CustomData|X!": b"2"},
+        )
+    )
+    assert list(found) == [
+        "ImageAttributesLV!",
+        "ImageAttributes!",
+        "ImageTextInfoLV!",
+        "CustomData|X!",
+        "CustomData|Own!",
+    ]
+    assert decode(found["ImageAttributesLV!"]) == levels["ImageAttributesLV!"]
+    assert found["ImageAttributes!"].startswith(b"<?xml")
+
+
+def test_what_cannot_be_encoded_names_its_chunk() -> None:
+    bad = Level()
+    bad.add("uiWidth", LvType.UINT32, -1)
+    with pytest.raises(ValueError, match=r"chunk ImageAttributesLV!: uiWidth"):
+        encode_raw(raw("ImageAttributesLV!", bad))
+    bad.values[0] = "wide"
+    with pytest.raises(TypeError, match=r"chunk ImageAttributesLV!: uiWidth"):
+        encode_raw(raw("ImageAttributesLV!", bad))
