@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from limnd2_xr.container.byte_source import ByteSource
     from limnd2_xr.container.chunk_table import Entry
 
-__all__ = ["rebuild_index", "scan_chunks"]
+__all__ = ["rebuild_index", "scan_chunks", "walk_chunks"]
 
 _HEADER: Final = struct.Struct("<4sIQ")
 _NAME: Final = re.compile(rb"[^\x00-\x1f\x7f!]{1,65535}!?")
@@ -60,10 +60,24 @@ def scan_chunks(source: ByteSource) -> ChunkIndex:
     {'A!': Entry(offset=0, nbytes=3)}
     """
     builder = IndexBuilder()
-    for header in _walk(_Window(source)):
+    for header in walk_chunks(source):
         if header.name not in _UNLISTED:
             builder.add(header.name, header.offset, header.data_nbytes)
     return builder.build()
+
+
+def walk_chunks(source: ByteSource) -> Iterator[ChunkHeader]:
+    """Yield the header of chunk after chunk, by ascending offset.
+
+    As `scan_chunks`, but with the signature, chunk maps, and chunks that a later one of
+    the same name replaces.
+
+    Parameters
+    ----------
+    source
+        The open file.
+    """
+    return _walk(_Window(source))
 
 
 def rebuild_index(source: ByteSource, listed: ChunkIndex) -> ChunkIndex:

@@ -21,8 +21,9 @@ from limnd2_xr.container.chunk_format import (
     parse_header,
     parse_signature,
 )
+from limnd2_xr.container.chunk_table import split_name
 from limnd2_xr.container.chunk_writer import ChunkPlace, encode_header
-from limnd2_xr.container.scan import scan_chunks
+from limnd2_xr.container.scan import walk_chunks
 from limnd2_xr.container.source import FileSource
 from limnd2_xr.errors import CorruptChunk, Nd2Error
 from limnd2_xr.frames.table import FRAME_FAMILY, TIME_NBYTES, frame_name
@@ -161,6 +162,8 @@ class WrittenFrames:
     """File offset of each frame's head, -1 where it was not written."""
     nbytes: NDArray[np.int64]
     """Payload bytes of each frame: its time and its pixels as stored."""
+    replaced: tuple[int, ...] = ()
+    """Offsets of copies that a later one replaces."""
 
     @property
     def missing(self) -> NDArray[np.int64]:
@@ -194,13 +197,16 @@ def written_packed(partial: PartialFile, n_frames: int) -> WrittenFrames:
     """Walk over the compressed frames; of several copies of one the last counts."""
     offsets = np.full(n_frames, -1, dtype=np.int64)
     nbytes = np.zeros(n_frames, dtype=np.int64)
+    replaced = []
     with FileSource(partial.path) as source:
-        family = scan_chunks(source).family(FRAME_FAMILY)
-    if family is not None:
-        asked = family.numbers < n_frames
-        offsets[family.numbers[asked]] = family.offsets[asked]
-        nbytes[family.numbers[asked]] = family.nbytes[asked]
-    return WrittenFrames(offsets=offsets, nbytes=nbytes)
+        for header in walk_chunks(source):
+            family, number = split_name(header.name) or ("", 0)
+            if family != FRAME_FAMILY or number >= n_frames:
+                continue
+            if offsets[number] >= 0:
+                replaced.append(int(offsets[number]))
+            offsets[number], nbytes[number] = header.offset, header.data_nbytes
+    return WrittenFrames(offsets=offsets, nbytes=nbytes, replaced=tuple(replaced))
 
 
 def blank(partial: PartialFile, offset: int, nbytes: int) -> None:

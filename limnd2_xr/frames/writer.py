@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from limnd2_xr.container.chunk_format import ALIGNMENT, align
+from limnd2_xr.container.chunk_format import ALIGNMENT, HEADER_NBYTES, align
 from limnd2_xr.container.chunk_writer import ChunkWriter, encode_map, encode_signature
 from limnd2_xr.container.sink import PartialFile
 from limnd2_xr.errors import StaleFile
@@ -18,6 +18,7 @@ from limnd2_xr.frames.frame_target import FrameTarget, open_shared
 from limnd2_xr.frames.packing import check_dtype, check_level, row_nbytes
 from limnd2_xr.frames.partial_frames import (
     UNKNOWN_MS,
+    blank,
     name_in_head,
     read_head,
     written_packed,
@@ -27,7 +28,7 @@ from limnd2_xr.frames.table import TIME_NBYTES
 from limnd2_xr.model.raw import ATTRIBUTES, FRAME_TIMES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from types import TracebackType
     from typing import Self
 
@@ -214,11 +215,19 @@ class FrameWriter:
         """Write whole frames; see `FrameTarget.put`."""
         self.frames.put_into(self._partial, sequence, frames)
 
-    def finalize(self) -> NDArray[np.int64]:
+    def finalize(
+        self, on_missing: Callable[[NDArray[np.int64]], object] | None = None
+    ) -> NDArray[np.int64]:
         """Complete the file and give it its name.
 
         No frame may be written any more. Frames that never were become zeros, since
         the vendor's library ends the process at a missing one (FORMAT 13.6).
+
+        Parameters
+        ----------
+        on_missing
+            Called with the numbers of such frames, if there are any, while they are
+            missing still: once they are zeros nobody can tell.
 
         Returns
         -------
@@ -238,6 +247,8 @@ class FrameWriter:
         written = self._written()
         missing = written.missing
         if len(missing):
+            if on_missing is not None:
+                on_missing(missing)
             frames.put_zeros(partial, missing.tolist())
             written = self._written()
         if len(written.missing):
@@ -246,6 +257,8 @@ class FrameWriter:
         if frames.layout.compression != "none" and _begins_with_one(written):
             self._put_again(written, 1)
             written = self._written()
+        for stale in written.replaced:
+            blank(partial, stale, HEADER_NBYTES)
         places = self._put_records()
         offset = align(partial.size)
         chunk_map = encode_map(
@@ -286,10 +299,12 @@ class FrameWriter:
         return {**kept, **again.places}
 
     def _put_again(self, written: WrittenFrames, number: int) -> None:
-        """Copy a frame to the end of the file; its first copy stays as a stale chunk."""
+        """Copy a frame to the end of the file, its head last as always."""
         nbytes = ALIGNMENT - TIME_NBYTES + int(written.nbytes[number])
         data = self._partial.read_at(int(written.offsets[number]), nbytes)
-        self._partial.write_at(self._partial.reserve(nbytes), data)
+        offset = self._partial.reserve(nbytes)
+        self._partial.write_at(offset + ALIGNMENT, data[ALIGNMENT:])
+        self._partial.write_at(offset, data[:ALIGNMENT])
 
     def _written(self) -> WrittenFrames:
         frames = self.frames
@@ -340,7 +355,7 @@ def _begins_with_one(written: WrittenFrames) -> bool:
     """Whether the first frame of the file is number 1 although there is a 0.
 
     Bio-Formats 7.3.1 then takes all frames to be numbered from 1 on (FORMAT 2.3), and
-    fails.
+    fails. As it walks over the file, copies that no map lists count for it, too.
     """
     return len(written.offsets) > 1 and int(np.argmin(written.offsets)) == 1
 

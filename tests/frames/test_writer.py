@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 
 from limnd2_xr.container.chunk_format import FILE_MAGIC
 from limnd2_xr.container.chunk_writer import encode_map
-from limnd2_xr.container.scan import scan_chunks
+from limnd2_xr.container.scan import scan_chunks, walk_chunks
 from limnd2_xr.container.sink import PartialFile
-from limnd2_xr.container.source import MemorySource
+from limnd2_xr.container.source import FileSource, MemorySource
 from limnd2_xr.errors import CorruptChunk, NotAnNd2File, StaleFile
 from limnd2_xr.frames import frame_target, writer
 from limnd2_xr.frames.layout import PixelLayout
@@ -342,6 +342,14 @@ def test_a_compressed_file_does_not_begin_with_frame_one(
     np.testing.assert_array_equal(read(path), frames)
     with FrameStore.open(path) as store:
         assert int(store.table.numbers[store.table.chunk_offsets.argmin()]) != 1
+    assert len(frame_heads(path)) == 6
+
+
+def frame_heads(path: Path) -> list[str]:
+    """Names of all frames that a walk over the file finds, listed in the map or not."""
+    with FileSource(path) as source:
+        names = [header.name for header in walk_chunks(source)]
+    return [name for name in names if name.startswith("ImageDataSeq|")]
 
 
 def test_a_chunk_of_times_that_does_not_fit_is_left_alone(path: Path) -> None:
@@ -497,6 +505,8 @@ def test_of_a_frame_written_twice_the_later_counts(
         out.put([1, 2, 4], frames[[1, 2, 4]])
         assert not len(out.finalize())
     np.testing.assert_array_equal(read(path), frames)
+    # Readers that walk over the file, as Bio-Formats does, meet each frame once.
+    assert len(frame_heads(path)) == 6
 
 
 def test_a_frame_has_no_head_while_it_is_written_again(
