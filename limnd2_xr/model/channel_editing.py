@@ -43,19 +43,20 @@ from limnd2_xr.variants.tree import Level
 if TYPE_CHECKING:
     from limnd2_xr.model.channel_tree import Rotation
     from limnd2_xr.model.document import Nd2Document
+    from limnd2_xr.model.picture_tree import FirstFrame
 
 __all__ = ["edited_picture", "fresh_picture"]
 
 
-def fresh_picture(document: Nd2Document, first_ms: float | None = None) -> Level:
+def fresh_picture(document: Nd2Document, first: FirstFrame | None = None) -> Level:
     """Content of ``SLxPictureMetadata`` for a document without a source.
 
     Parameters
     ----------
     document
         What to store.
-    first_ms
-        Recorded time of frame 0, None if not known.
+    first
+        What else is known of frame 0.
     """
     rotation = camera_rotation(document.optics)
     pairs = [
@@ -65,14 +66,14 @@ def fresh_picture(document: Nd2Document, first_ms: float | None = None) -> Level
     planes = planes_tree(
         pairs, document.attributes.components, document.picture.description
     )
-    return picture_tree(document, planes, first_ms)
+    return picture_tree(document, planes, first)
 
 
 def edited_picture(
     stored: Level,
     old: Nd2Document,
     new: Nd2Document,
-    first_ms: tuple[float | None, float | None] = (None, None),
+    first: tuple[FirstFrame | None, FirstFrame | None] = (None, None),
 ) -> Level:
     """Content of ``SLxPictureMetadata``, changed where two documents differ.
 
@@ -82,8 +83,8 @@ def edited_picture(
         Content of the source.
     old, new
         What the source says, and what is to be stored.
-    first_ms
-        Recorded times of frame 0, in the source and to be stored.
+    first
+        What else the source knows of frame 0, and what is known of it now.
 
     Returns
     -------
@@ -92,8 +93,8 @@ def edited_picture(
     """
     top = merged(
         stored,
-        picture_tree(old, _description(old), first_ms[0]),
-        picture_tree(new, _description(new), first_ms[1]),
+        picture_tree(old, _description(old), first[0]),
+        picture_tree(new, _description(new), first[1]),
     )
     if not _reads_as(top, new) and "dPinholeRadius" in top:
         # one for all planes, from before each had its own

@@ -7,6 +7,7 @@ known and for which the format has no value that says so are left out.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from limnd2_xr.model.flat_trees import UNKNOWN
@@ -25,21 +26,61 @@ from limnd2_xr.model.tree_building import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+    import numpy.typing as npt
+
     from limnd2_xr.model.channels import Channel
     from limnd2_xr.model.document import Nd2Document
     from limnd2_xr.model.optics import Optics
+    from limnd2_xr.model.records import FrameRecords
     from limnd2_xr.model.tree_building import Field
     from limnd2_xr.variants.tree import Level
 
-__all__ = ["camera_rotation", "common_light_path", "known_or", "picture_tree"]
+__all__ = [
+    "FirstFrame",
+    "camera_rotation",
+    "common_light_path",
+    "known_or",
+    "picture_tree",
+]
 
 _MATRIX: Final = ("dStgLgCT11", "dStgLgCT12", "dStgLgCT21", "dStgLgCT22")
 _DAY_MS: Final = 86_400_000
 _KELVIN_UNKNOWN: Final = -1.0
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FirstFrame:
+    """What records and loops say of frame 0; None where they do not."""
+
+    time_ms: float | None = None
+    """Time since the start of the acquisition."""
+    x_um: float | None = None
+    """Stage X."""
+    y_um: float | None = None
+    """Stage Y."""
+    z_um: float | None = None
+    """Stage Z."""
+
+    @classmethod
+    def of(cls, document: Nd2Document, records: FrameRecords) -> FirstFrame:
+        """Return what is recorded for frame 0, else the first point of the positions."""
+        time = _first(records.times_ms)
+        loop = document.experiment.position_loop
+        point = loop.points[0] if loop is not None and loop.points else None
+        x, y = _first(records.x), _first(records.y)
+        if point is not None and (x is None or y is None):
+            x, y = _finite(point.x_um), _finite(point.y_um)
+        return cls(
+            time_ms=time if time is not None and time >= 0 else None,
+            x_um=x,
+            y_um=y,
+            z_um=_first(records.z),
+        )
+
+
 def picture_tree(
-    document: Nd2Document, planes: Level, first_ms: float | None = None
+    document: Nd2Document, planes: Level, first: FirstFrame | None = None
 ) -> Level:
     """Content of ``SLxPictureMetadata``.
 
@@ -49,8 +90,8 @@ def picture_tree(
         What to store.
     planes
         Content of ``sPicturePlanes``.
-    first_ms
-        Recorded time of frame 0: stands in where the document does not state it.
+    first
+        What else is known of frame 0: stands in where the document does not state it.
 
     Raises
     ------
@@ -58,11 +99,12 @@ def picture_tree(
         If a value does not fit into its field.
     """
     picture, optics = document.picture, document.optics
+    first = first or FirstFrame()
     acquisition = document.acquisition
     path = common_light_path(optics, document.channels)
     frame0_ms = acquisition.frame0_ms
     if frame0_ms is None:
-        frame0_ms = first_ms or 0.0
+        frame0_ms = first.time_ms or 0.0
     frame0_jd = acquisition.frame0_jd
     if frame0_jd is None and acquisition.start_jd is not None:
         frame0_jd = acquisition.start_jd + frame0_ms / _DAY_MS
@@ -71,11 +113,11 @@ def picture_tree(
         f64("dTimeMSec", frame0_ms),
         f64("dTimeAbsolute", frame0_jd or 0.0),
         i32("eTimeSource", acquisition.time_source),
-        *_known("dXPos", picture.x_um),
-        *_known("dYPos", picture.y_um),
+        *_known("dXPos", picture.x_um, first.x_um),
+        *_known("dYPos", picture.y_um, first.y_um),
         u32("uiRow", 0),
         u32("uiCon20(L", 0),  # NIS-Elements' own spelling
-        *_known("dZPos", picture.z_um),
+        *_known("dZPos", picture.z_um, first.z_um),
         boolean("bZPosAbsolute", picture.z_absolute),
         *_known("dAngle", optics.rotation_rad),
         nested("sPicturePlanes", planes),
@@ -165,5 +207,15 @@ def _matrix(optics: Optics) -> list[Field]:
     return [f64(name, value) for name, value in zip(_MATRIX, rotation, strict=True)]
 
 
-def _known(name: str, value: float | None) -> list[Field]:
-    return [] if value is None else [f64(name, value)]
+def _known(name: str, *values: float | None) -> list[Field]:
+    """Field of the first of the values that is known, none without any."""
+    known = [value for value in values if value is not None]
+    return [f64(name, value) for value in known[:1]]
+
+
+def _first(values: npt.NDArray[np.float64] | None) -> float | None:
+    return _finite(float(values[0])) if values is not None and len(values) else None
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

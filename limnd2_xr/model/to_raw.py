@@ -27,6 +27,7 @@ from limnd2_xr.model.flat_trees import (
     start_tree,
     text_tree,
 )
+from limnd2_xr.model.picture_tree import FirstFrame
 from limnd2_xr.model.raw import RawMetadata
 from limnd2_xr.model.tree_building import nested, struct, xml_struct
 from limnd2_xr.model.tree_editing import merged, replaced_struct
@@ -120,7 +121,7 @@ def _fresh_core(document: Nd2Document, records: FrameRecords) -> dict[str, Level
     content = {
         chunks.ATTRIBUTES: attributes_tree(document.attributes),
         chunks.EXPERIMENT: loops,
-        chunks.PICTURE: fresh_picture(document, _first_ms(records)),
+        chunks.PICTURE: fresh_picture(document, FirstFrame.of(document, records)),
         chunks.CALIBRATION: calibration_tree(document.optics),
         chunks.TEXT_INFO: text_tree(document.text),
     }
@@ -222,18 +223,22 @@ class _Edit:
             (d.channels, d.picture, d.optics, replace(d.acquisition, start_jd=None))
             for d in (self.old, self.new)
         ]
-        if same(*parts) and self.old.text.optics == self.new.text.optics:
+        first = (
+            FirstFrame.of(self.old, self.old_records),
+            FirstFrame.of(self.new, records),
+        )
+        optics_text = self.old.text.optics, self.new.text.optics
+        if same(*parts) and same(*first) and same(*optics_text):
             return
-        first_ms = _first_ms(self.old_records), _first_ms(records)
         stored = self.stored(chunks.PICTURE)
         content = None
         if stored is not None:
             try:
-                content = edited_picture(stored, self.old, self.new, first_ms)
+                content = edited_picture(stored, self.old, self.new, first)
             except CorruptChunk:
                 content = None
         if content is None:
-            content = fresh_picture(self.new, first_ms[1])
+            content = fresh_picture(self.new, first[1])
         if content is not stored:
             self.put(chunks.PICTURE, content)
 
@@ -334,14 +339,6 @@ def _is_kept(chunk: str, raw: RawMetadata, base: Base | None) -> bool:
     if chunk in raw.levels:
         return raw.levels[chunk] is base.raw.levels.get(chunk)
     return raw.data.get(chunk) == base.raw.data.get(chunk)
-
-
-def _first_ms(records: FrameRecords) -> float | None:
-    """Return the recorded time of frame 0, None if it is not known."""
-    times = records.times_ms
-    if times is None or not len(times) or not times[0] >= 0:
-        return None
-    return float(times[0])
 
 
 def _root(names: tuple[str, ...], content: Level) -> Level:

@@ -37,6 +37,8 @@ from limnd2_xr.testing.loop_strategies import experiments, known_texts, texts
 if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn, SearchStrategy
 
+    from limnd2_xr.model.experiment import Experiment
+
 __all__ = ["channels", "documents"]
 
 _POSITIVE = st.floats(1e-3, 1e4)
@@ -68,7 +70,7 @@ def documents(draw: DrawFn) -> tuple[Nd2Document, FrameRecords]:
         channels=given,
         experiment=experiment,
         optics=optics,
-        picture=draw(_pictures()),
+        picture=_placed(draw(_pictures()), experiment, records),
         acquisition=Acquisition(
             start_jd=start,
             frame0_jd=draw(frame0),
@@ -191,6 +193,18 @@ def _pictures() -> SearchStrategy[Picture]:
         y_axis=st.integers(0, 4),
         custom=texts(),
         description=texts(),
+    )
+
+
+def _placed(picture: Picture, experiment: Experiment, records: FrameRecords) -> Picture:
+    """Picture whose position is known where records or points know it."""
+    loop = experiment.position_loop
+    point = loop is not None and bool(loop.points)
+    return replace(
+        picture,
+        x_um=picture.x_um or (0.0 if records.x is not None or point else None),
+        y_um=picture.y_um or (0.0 if records.y is not None or point else None),
+        z_um=picture.z_um or (0.0 if records.z is not None else None),
     )
 
 
