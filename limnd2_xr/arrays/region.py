@@ -110,11 +110,8 @@ def finalize_nd2(path: str | os.PathLike[str], *, overwrite: bool = False) -> No
     Nd2Warning
         Which frames nobody wrote; they are stored as zeros.
     """
-    writer = FrameWriter.open(path, overwrite=overwrite)
-    try:
-        report_unwritten(writer.finalize(), writer.frames)
-    finally:
-        writer.close()
+    with FrameWriter.open(path, overwrite=overwrite) as writer:
+        writer.finalize(lambda unwritten: report_unwritten(unwritten, writer.frames))
 
 
 def write_region(

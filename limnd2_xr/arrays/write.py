@@ -218,18 +218,18 @@ def _write_block(
 
 
 def _finish(_receipts: Any, target: FrameTarget, overwrite: bool) -> None:
-    report_unwritten(FrameWriter.resume(target, overwrite=overwrite).finalize(), target)
+    with FrameWriter.resume(target, overwrite=overwrite) as writer:
+        writer.finalize()
 
 
 def report_unwritten(unwritten: NDArray[np.int64], target: FrameTarget) -> None:
     """Warn which frames nobody wrote."""
-    if len(unwritten):
-        some = ", ".join(map(str, unwritten[:10].tolist()))
-        warn_user(
-            f"{target.target}: {len(unwritten)} of {target.n_frames} frames were not "
-            f"written ({some}{', ...' if len(unwritten) > 10 else ''}); they are "
-            "stored as zeros"
-        )
+    some = ", ".join(map(str, unwritten[:10].tolist()))
+    warn_user(
+        f"{target.target}: {len(unwritten)} of {target.n_frames} frames were not "
+        f"written ({some}{', ...' if len(unwritten) > 10 else ''}); they are "
+        "stored as zeros"
+    )
 
 
 def converted(
