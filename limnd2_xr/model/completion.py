@@ -143,6 +143,10 @@ def _magnified(path: Any) -> Any:
 
 def _with_light_paths(document: Nd2Document, old: Nd2Document | None) -> Nd2Document:
     optics, channels = document.optics, list(document.channels)
+    if old is not None and same(
+        (optics, document.channels), (old.optics, old.channels)
+    ):
+        return document
     for name in _PATH_FIELDS:
         whole, first = getattr(optics, name), getattr(channels[0].light_path, name)
         if whole == first:

@@ -285,12 +285,13 @@ def z_ends(loop: ZStackLoop) -> tuple[float, float, float]:
 
 def _z_stack(loop: ZStackLoop) -> Level:
     low, home, high = z_ends(loop)
+    reference = loop.reference_um
     return struct(
         u32("uiCount", loop.declared_count),
         boolean("bAbsolute", loop.absolute),
         boolean("bTriggeredPiezo", loop.triggered_piezo),
         boolean("bZInverted", loop.inverted),
-        f64("dReferencePosition", loop.reference_um or 0.0),
+        *([] if reference is None else [f64("dReferencePosition", reference)]),
         f64("dTIRFPosition", _TIRF_POSITION),
         f64("dTIRFPFSOffset", _NO_PFS),
         boolean("bTIRF", False),

@@ -166,7 +166,7 @@ def _z_stacks(draw: DrawFn, count: int, declared: int) -> ZStackLoop:
         low_um=low,
         high_um=high,
         home_um=home,
-        reference_um=draw(_MICROMETRES),
+        reference_um=draw(st.none() | _MICROMETRES),
         absolute=draw(st.booleans()),
         inverted=inverted,
         triggered_piezo=draw(st.booleans()),
