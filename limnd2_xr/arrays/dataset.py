@@ -26,7 +26,9 @@ __all__ = [
     "SOURCE_KEY",
     "image_of",
     "open_dataset",
+    "open_state",
     "preferred_chunks",
+    "reopened",
 ]
 
 IMAGE = "image"
@@ -68,16 +70,30 @@ def open_dataset(
         With the variable ``image`` of dims T, P, Z (those that the file has), C, Y, X
         and, for RGB, S.
     """
+    state = open_state(
+        file, storage_options=storage_options, full_dims=full_dims, missing=missing
+    )
+    names = (
+        [drop_variables] if isinstance(drop_variables, str) else drop_variables or ()
+    )
+    return dataset_of(state, frozenset(names))
+
+
+def open_state(
+    file: Any,
+    *,
+    storage_options: dict[str, Any] | None = None,
+    full_dims: bool = False,
+    missing: MissingFrames = "fill",
+) -> StoreState:
+    """Return what opening a file finds out; arguments as for `open_dataset`."""
     with FrameStore.open(
         file, storage_options=storage_options, missing=missing
     ) as store:
         state = store.state
     if full_dims:
         state = replace(state, axes=state.axes.with_dims(("T", "P", "Z")))
-    names = (
-        [drop_variables] if isinstance(drop_variables, str) else drop_variables or ()
-    )
-    return dataset_of(state, frozenset(names))
+    return state
 
 
 def dataset_of(state: StoreState, skip: frozenset[str] = frozenset()) -> xr.Dataset:
@@ -90,7 +106,7 @@ def dataset_of(state: StoreState, skip: frozenset[str] = frozenset()) -> xr.Data
     skip
         Names of variables and coordinates to leave out.
     """
-    manager = CachingFileManager(_open, state, mode="r")
+    manager = CachingFileManager(reopened, state, mode="r")
     attrs, source = image_attributes(state), state.spec.name
     chunks = preferred_chunks(state)
     variables = {}
@@ -136,7 +152,7 @@ def image_of(dataset: xr.Dataset) -> xr.DataArray:
     return image.assign_attrs(attrs)
 
 
-def _open(state: StoreState, mode: str) -> FrameStore:
+def reopened(state: StoreState, mode: str) -> FrameStore:
     """Open a file for a manager, which has to be told a mode to survive pickling."""
     if mode != "r":
         raise ValueError(f"a dataset can only be read, not opened with mode {mode!r}")
