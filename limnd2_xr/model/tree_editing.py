@@ -104,6 +104,8 @@ def merged(stored: Level, old: Level, new: Level) -> Level:
     >>> merged(stored, old, struct(u32("uiWidth", 8), u32("uiComp", 1)))
     Level({'uiWidth': 8, 'uiUnknown': 7, 'uiComp': 3})
     """
+    if old == new:
+        return stored
     changes: list[Field] = []
     for name, kind, value in zip(new.names, new.kinds, new.values, strict=True):
         before = old.get(name)
