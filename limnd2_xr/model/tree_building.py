@@ -32,6 +32,7 @@ __all__ = [
     "xml_i32",
     "xml_string",
     "xml_struct",
+    "xml_u32",
 ]
 
 Field: TypeAlias = "tuple[str, Kind, Value]"
@@ -153,6 +154,11 @@ def xml_string(name: str, value: str) -> Field:
 def xml_i32(name: str, value: int) -> Field:
     """Return a field of the XML encoding that holds a signed number of 32 bits."""
     return name, "lx_int32", _within(name, value, _I32_MIN, _I32_MAX)
+
+
+def xml_u32(name: str, value: int) -> Field:
+    """Return a field of the XML encoding that holds an unsigned number of 32 bits."""
+    return name, "lx_uint32", _within(name, value, 0, 2**32 - 1)
 
 
 def xml_f64(name: str, value: float) -> Field:
