@@ -1,0 +1,195 @@
+"""In which well each frame was taken: ``WellPlateFrameInfoZJSON`` (FORMAT 12.3).
+
+The chunk is a zlib stream of a JSON array with one object a frame [1S]. Keys that are
+not known here are kept when a file is written again.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from limnd2_xr.errors import CorruptChunk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["FRAME_WELLS", "FrameWell", "decode_frame_wells", "encode_frame_wells"]
+
+FRAME_WELLS: Final = "CustomData|WellPlateFrameInfoZJSON!"
+"""Chunk that says in which well each frame was taken."""
+
+_MAX_RATIO: Final = 200
+"""Objects that differ only in numbers shrink by about 30; what shrinks more is hostile."""
+_FREE_NBYTES: Final = 1 << 20
+_MIN_INT, _MAX_INT = -(2**31), 2**32 - 1
+_HALF_PAIR: Final = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FrameWell:
+    """Well of one frame."""
+
+    frame: int
+    """Number of the frame."""
+    name: str = ""
+    """Name of the well as NIS-Elements shows it, e.g. ``B3``; ``""`` if not said."""
+    row: int = 0
+    """Row, counted from 0."""
+    column: int = 0
+    """Column, counted from 0."""
+    well_index: int = 0
+    """Number of the well, in the order of the acquisition."""
+    compact_name: str = ""
+    """Short name; the same as `name` in what the vendor's package writes."""
+    plate_index: int = 0
+    """Number of the plate."""
+    plate_uuid: str = ""
+    """Identifier of the plate."""
+
+
+_KEYS: Final = {
+    "plateIndex": "plate_index",
+    "plateUuid": "plate_uuid",
+    "seqIndex": "frame",
+    "wellIndex": "well_index",
+    "wellName": "name",
+    "wellCompactName": "compact_name",
+    "wellColIndex": "column",
+    "wellRowIndex": "row",
+}
+"""Field of `FrameWell` by the key that stores it, in the order of the vendor's."""
+_TEXTS: Final = frozenset({"plateUuid", "wellName", "wellCompactName"})
+
+
+def decode_frame_wells(data: bytes) -> tuple[FrameWell, ...]:
+    """Return the wells of frames, in stored order.
+
+    Parameters
+    ----------
+    data
+        Payload of the chunk; JSON that is not compressed is read, too.
+
+    Raises
+    ------
+    CorruptChunk
+        If it is no such array, saying what is wrong.
+
+    Examples
+    --------
+    >>> wells = (FrameWell(frame=0, name="B3", row=1, column=2),)
+    >>> decode_frame_wells(encode_frame_wells(wells)) == wells
+    True
+    """
+    return tuple(_well(item, place) for place, item in enumerate(_objects(data)))
+
+
+def encode_frame_wells(wells: Iterable[FrameWell], base: bytes | None = None) -> bytes:
+    """Return the payload that says in which wells frames are.
+
+    Parameters
+    ----------
+    wells
+        Wells of frames, in the order to store.
+    base
+        Payload of the source. It is returned itself if it says the same; else the
+        objects of frames that it has, too, keep the keys that are not known here.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of range.
+    CorruptChunk
+        If the source is damaged.
+    """
+    new = tuple(wells)
+    stored: dict[int, tuple[dict[str, Any], FrameWell]] = {}
+    if base is not None:
+        objects = _objects(base)
+        before = tuple(_well(item, place) for place, item in enumerate(objects))
+        if before == new:
+            return base
+        for item, well in zip(objects, before, strict=True):
+            stored.setdefault(well.frame, (item, well))
+    items = [_object(well, stored.get(well.frame)) for well in new]
+    plain = json.dumps(items, ensure_ascii=False, separators=(",", ":"))
+    # A lone half of a pair can only come from keys that are not known here.
+    return zlib.compress(plain.encode("utf-8", "surrogatepass"))
+
+
+def _object(
+    well: FrameWell, stored: tuple[dict[str, Any], FrameWell] | None
+) -> dict[str, Any]:
+    item, before = stored or ({}, None)
+    item = dict(item)
+    for key, field in _KEYS.items():
+        value = getattr(well, field)
+        if before is not None and value == getattr(before, field):
+            continue
+        if key not in _TEXTS and not _MIN_INT <= value <= _MAX_INT:
+            raise ValueError(f"frame {well.frame}: {key} {value} is out of range")
+        item[key] = value
+    return item
+
+
+def _objects(data: bytes) -> list[dict[str, Any]]:
+    try:
+        found = json.loads(_inflated(data))
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, CorruptChunk):
+            raise
+        raise CorruptChunk(f"no JSON: {_short(error)}") from None
+    if not isinstance(found, list):
+        raise CorruptChunk("the JSON is no array of frames")
+    for place, item in enumerate(found):
+        if not isinstance(item, dict):
+            raise CorruptChunk(f"item {place} of the JSON array is no object")
+    return found
+
+
+def _inflated(data: bytes) -> bytes:
+    if data[:1] in {b"[", b"\xef", b" ", b"\n"}:  # as are the other JSON chunks
+        return data
+    limit = _MAX_RATIO * len(data) + _FREE_NBYTES
+    stream = zlib.decompressobj()
+    try:
+        plain = stream.decompress(data, limit)
+    except zlib.error as error:
+        raise CorruptChunk(f"neither a zlib stream nor JSON: {error}") from None
+    if stream.unconsumed_tail:
+        raise CorruptChunk(f"{len(data)} bytes inflate to more than {limit}")
+    if not stream.eof:
+        raise CorruptChunk("the zlib stream is cut short")
+    return plain
+
+
+def _well(item: dict[str, Any], place: int) -> FrameWell:
+    fields: dict[str, Any] = {"frame": place}
+    for key, field in _KEYS.items():
+        value = item.get(key)
+        if value is not None:
+            read = _text if key in _TEXTS else _whole
+            fields[field] = read(value, f"{key} of item {place}")
+    return FrameWell(**fields)
+
+
+def _text(value: object, name: str) -> str:
+    if not isinstance(value, str):
+        raise CorruptChunk(f"{name} is {_short(value)}, not a text")
+    return _HALF_PAIR.sub("\ufffd", value)
+
+
+def _whole(value: object, name: str) -> int:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if type(value) is not int or not _MIN_INT <= value <= _MAX_INT:
+        raise CorruptChunk(f"{name} is {_short(value)}, not a whole number")
+    return value
+
+
+def _short(value: object) -> str:
+    shown = str(value)
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."
