@@ -108,7 +108,9 @@ def _named(
 def _defaults(attributes: Attributes, count: int, size: int) -> list[Channel]:
     """Channels about which nothing is said: named by the vendor's rule, coloured."""
     made = default_channels(replace(attributes, components=count * size))
-    if len(made) != count:
+    if count == 1 and size == 3:
+        made = (Channel(name="RGB"),)
+    elif len(made) != count:
         made = tuple(Channel(name=f"Channel_{i}") for i in range(count))
     plain = count == 1 or size == 3
     light = "brightfield" if size == 3 else "fluorescence"

@@ -327,3 +327,26 @@ def test_encoding_of_to_nd2(tmp_path: Path) -> None:
     assert xr.load_dataset(tmp_path / "a.nd2").attrs["compression"] == "lossless"
     with pytest.raises(ValueError, match="zlevel"):
         ds.nd2.to_nd2(tmp_path / "b.nd2", encoding={"image": {"zlevel": 1}})
+
+
+@pytest.mark.parametrize(
+    ("dims", "dtype", "names"),
+    [
+        ("YX", "uint16", ["Mono"]),
+        ("YXS", "uint8", ["RGB"]),
+        ("YXS", "uint16", ["RGB"]),
+        ("CYX", "uint16", ["Channel_0", "Channel_1"]),
+    ],
+)
+def test_channels_without_labels_are_named_by_the_vendors_rule(
+    tmp_path: Path, dims: str, dtype: str, names: list[str]
+) -> None:
+    again = written(array(dims, dtype), tmp_path / "a.nd2")
+    assert again["C"].values.tolist() == names
+
+
+def test_three_channels_of_8_bits_are_no_colour_image(tmp_path: Path) -> None:
+    image = xr.DataArray(np.zeros((3, 4, 5), "u1"), dims=("C", "Y", "X"))
+    again = written(image, tmp_path / "a.nd2")
+    assert again["C"].values.tolist() == ["Channel_0", "Channel_1", "Channel_2"]
+    assert "S" not in again.dims
