@@ -158,7 +158,8 @@ def write_region(
     order = tuple(dim for dim in axes.file_order if dim in image.dims)
     image = image.transpose(*order, "C", "Y", "X", *("S" if "S" in image.dims else ""))
     _check_frames(image, target)
-    receipts = write_blocks(image, numbers, _with_times(target, image, order, numbers))
+    times_ms = _times(target, image, order, numbers)
+    receipts = write_blocks(image, numbers, times_ms, target)
     if not compute:
         from dask.delayed import delayed
 
@@ -216,14 +217,17 @@ def _check_frames(image: xr.DataArray, target: FrameTarget) -> None:
         )
 
 
-def _with_times(
+def _times(
     target: FrameTarget,
     image: xr.DataArray,
     order: tuple[str, ...],
     numbers: NDArray[np.int64],
-) -> FrameTarget:
+) -> NDArray[np.float64]:
+    """Return the times of the part's frames: its own, else the template's."""
+    found = np.full(numbers.shape, np.nan)
+    if target.times_ms is not None:
+        found = target.times_ms[numbers]
     if "time" not in image.coords:
-        return target
-    times = per_frame_times(image, order)
-    known = times != UNKNOWN_MS
-    return target.with_times(numbers.ravel()[known], times[known])
+        return found
+    own = per_frame_times(image, order).reshape(numbers.shape)
+    return np.where(own != UNKNOWN_MS, own, found)

@@ -75,7 +75,8 @@ def write_nd2(
     in_memory = image.chunks is None
     writer = create_writer(plan, path, overwrite=overwrite)
     try:
-        receipts = write_blocks(plan.image, plan.numbers, writer.frames)
+        times_ms = plan.times_ms[plan.numbers]
+        receipts = write_blocks(plan.image, plan.numbers, times_ms, writer.frames)
         if not compute:
             from dask.delayed import delayed
 
@@ -125,7 +126,10 @@ def create_writer(
 
 
 def write_blocks(
-    image: xr.DataArray, numbers: NDArray[np.int64], target: FrameTarget
+    image: xr.DataArray,
+    numbers: NDArray[np.int64],
+    times_ms: NDArray[np.float64],
+    target: FrameTarget,
 ) -> Any:
     """Return a dask array that writes the blocks of an array when it is computed.
 
@@ -135,6 +139,8 @@ def write_blocks(
         Loop dims first, then C, Y, X and, for RGB, S.
     numbers
         Frame number for each index of the loop dims.
+    times_ms
+        Time to store with each of these frames, NaN where unknown.
     target
         Where the frames go.
 
@@ -144,22 +150,26 @@ def write_blocks(
         One receipt a frame, over the loop dims and dims of length 1.
     """
     import dask.array
-    from dask.delayed import delayed
 
     data = frame_blocks(image)
     loops = numbers.ndim
     inner = data.ndim - loops
     chunks = (*data.chunks[:loops], *(((1,),) * inner))
-    which = dask.array.from_array(
-        numbers.reshape(numbers.shape + (1,) * inner),
-        chunks=chunks,
-        name=f"nd2-frames-{uuid.uuid4().hex}",
-    )
+
+    def per_frame(values: NDArray[Any]) -> Any:
+        # Each block gets its part only: what all blocks get is sent with each of them.
+        return dask.array.from_array(
+            values.reshape(values.shape + (1,) * inner),
+            chunks=chunks,
+            name=f"nd2-frames-{uuid.uuid4().hex}",
+        )
+
     return dask.array.map_blocks(
         _write_block,
         data,
-        which,
-        target=delayed(target, name=f"nd2-target-{uuid.uuid4().hex}"),
+        per_frame(numbers),
+        per_frame(times_ms),
+        target=target.without_times(),
         dtype=np.int64,
         chunks=chunks,
         meta=np.empty((0,) * data.ndim, dtype=np.int64),
@@ -210,10 +220,13 @@ def run(receipts: Any, *, progress: bool, in_memory: bool) -> None:
 
 
 def _write_block(
-    block: NDArray[Any], numbers: NDArray[np.int64], target: FrameTarget
+    block: NDArray[Any],
+    numbers: NDArray[np.int64],
+    times_ms: NDArray[np.float64],
+    target: FrameTarget,
 ) -> NDArray[np.int64]:
     frame_shape = block.shape[-len(target.layout.frame_shape) :]
-    target.put(numbers.ravel(), block.reshape(-1, *frame_shape))
+    target.put(numbers.ravel(), block.reshape(-1, *frame_shape), times_ms.ravel())
     return numbers
 
 

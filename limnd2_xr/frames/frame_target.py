@@ -77,8 +77,9 @@ class FrameTarget:
     """Level of compression; None for the default."""
     significant_bits: int
     """Bits of a component that carry data."""
-    times_ms: NDArray[np.float64] = field(repr=False)
-    """Time of each frame in ms since the start of the acquisition, NaN where unknown."""
+    times_ms: NDArray[np.float64] | None = field(repr=False)
+    """Time of each frame in ms since the start of the acquisition, NaN where unknown;
+    None where they come with the frames."""
 
     @classmethod
     def find(cls, target: str | os.PathLike[str]) -> Self:
@@ -148,19 +149,9 @@ class FrameTarget:
             document, _, _ = _read_metadata(partial)
         return document.axes(self.n_frames, self.n_frames)
 
-    def with_times(self, sequence: ArrayLike, times_ms: ArrayLike) -> Self:
-        """Return the same with other times of some frames.
-
-        Parameters
-        ----------
-        sequence
-            Numbers of the frames.
-        times_ms
-            Their times in ms since the start of the acquisition, NaN where unknown.
-        """
-        times = self.times_ms.copy()
-        times[np.asarray(sequence)] = times_ms
-        return replace(self, times_ms=times)
+    def without_times(self) -> Self:
+        """Return the same without times, small however many frames there are."""
+        return replace(self, times_ms=None)
 
     def open(self, *, overwrite: bool = False) -> PartialFile:
         """Open the partial file.
@@ -185,7 +176,12 @@ class FrameTarget:
         """File offset of an uncompressed frame's chunk."""
         return self.frames_offset + number * frame_stride(self.layout)
 
-    def put(self, sequence: ArrayLike, frames: NDArray[Any]) -> None:
+    def put(
+        self,
+        sequence: ArrayLike,
+        frames: NDArray[Any],
+        times_ms: ArrayLike | None = None,
+    ) -> None:
         """Write whole frames; return when the system has all their bytes.
 
         Compressed on threads. May be called from several threads and processes at once,
@@ -197,6 +193,8 @@ class FrameTarget:
             Number of each frame, each once.
         frames
             Of shape (frames, C, Y, X) and, for RGB, S.
+        times_ms
+            Time of each frame, NaN where unknown; without it as the target says.
 
         Raises
         ------
@@ -211,32 +209,53 @@ class FrameTarget:
             As the system says, such as a full disk.
         """
         with self.open() as partial:
-            self.put_into(partial, sequence, frames)
+            self.put_into(partial, sequence, frames, times_ms)
 
     def put_into(
-        self, partial: PartialFile, sequence: ArrayLike, frames: NDArray[Any]
+        self,
+        partial: PartialFile,
+        sequence: ArrayLike,
+        frames: NDArray[Any],
+        times_ms: ArrayLike | None = None,
     ) -> None:
         """Do the same with a partial file that is open already."""
         numbers = _checked_numbers(sequence, frames, self.n_frames)
         check_frames(frames, self.layout)
+        times = self._times(numbers)
+        if times_ms is not None:
+            times = np.asarray(times_ms, np.float64)
+            if times.shape != (len(numbers),) or np.isinf(times).any():
+                raise ValueError(
+                    f"times of {len(numbers)} frames must be as many numbers, NaN where "
+                    f"unknown; they are of shape {times.shape}"
+                )
         if self.layout.compression == "none":
             # In groups, so that frames are in the cache still after they were checked.
             step = max(1, _GROUP_NBYTES // self.layout.frame_nbytes)
             for at in range(0, len(numbers), step):
                 group = slice(at, at + step)
-                self._put_plain(partial, numbers[group], frames[group])
+                self._put_plain(partial, numbers[group], frames[group], times[group])
             return
 
         def put(at: int) -> None:
             check_values(frames[at : at + 1], self.significant_bits, [numbers[at]])
             blocks = packed_blocks(frames[at], self.layout)
             pieces = deflate((block for _, block in blocks), self.level)
-            self._put_packed(partial, numbers[at], pieces)
+            self._put_packed(partial, numbers[at], pieces, times[at])
 
         run_all(put, range(len(numbers)))
 
+    def _times(self, numbers: list[int]) -> NDArray[np.float64]:
+        if self.times_ms is None:
+            return np.full(len(numbers), np.nan)
+        return self.times_ms[numbers]
+
     def _put_plain(
-        self, partial: PartialFile, numbers: list[int], frames: NDArray[Any]
+        self,
+        partial: PartialFile,
+        numbers: list[int],
+        frames: NDArray[Any],
+        times: NDArray[np.float64],
     ) -> None:
         check_values(frames, self.significant_bits, numbers)
         offsets = [self.frame_offset(number) for number in numbers]
@@ -263,35 +282,37 @@ class FrameTarget:
             ],
             threads=1 if as_stored else None,
         )
-        for number, offset in zip(numbers, offsets, strict=True):
-            partial.write_at(offset, self._head(number, self.layout.frame_nbytes))
+        for number, offset, time in zip(numbers, offsets, times, strict=True):
+            partial.write_at(offset, frame_head(number, self.layout.frame_nbytes, time))
 
     def _put_packed(
-        self, partial: PartialFile, number: int, pieces: list[bytes]
+        self,
+        partial: PartialFile,
+        number: int,
+        pieces: list[bytes],
+        time_ms: np.float64,
     ) -> None:
         nbytes = sum(map(len, pieces))
         offset = partial.reserve(ALIGNMENT + nbytes)
         partial.write_at(offset + ALIGNMENT, *pieces)
-        partial.write_at(offset, self._head(number, nbytes))
-
-    def _head(self, number: int, nbytes: int) -> bytes:
-        return frame_head(number, nbytes, float(self.times_ms[number]))
+        partial.write_at(offset, frame_head(number, nbytes, time_ms))
 
     def put_zeros(self, partial: PartialFile, missing: list[int]) -> None:
         """Write frames of zeros."""
+        times = self._times(missing)
         if self.layout.compression == "none":
-            for number in missing:
+            for number, time in zip(missing, times, strict=True):
                 offset = self.frame_offset(number)
                 blank(partial, offset, frame_stride(self.layout))
-                head = self._head(number, self.layout.frame_nbytes)
+                head = frame_head(number, self.layout.frame_nbytes, time)
                 partial.write_at(offset, head)
         elif missing:
             zero = np.zeros((), self.layout.dtype)
             frame = np.broadcast_to(zero, self.layout.frame_shape)
             blocks = packed_blocks(frame, self.layout)
             pieces = deflate((block for _, block in blocks), self.level)
-            for number in missing:
-                self._put_packed(partial, number, pieces)
+            for number, time in zip(missing, times, strict=True):
+                self._put_packed(partial, number, pieces, time)
 
 
 def _not_created(partial: PartialFile, why: str = "") -> CorruptChunk:

@@ -211,9 +211,14 @@ class FrameWriter:
             raise
         return cls(partial, frames, places, created=False)
 
-    def put(self, sequence: ArrayLike, frames: NDArray[Any]) -> None:
+    def put(
+        self,
+        sequence: ArrayLike,
+        frames: NDArray[Any],
+        times_ms: ArrayLike | None = None,
+    ) -> None:
         """Write whole frames; see `FrameTarget.put`."""
-        self.frames.put_into(self._partial, sequence, frames)
+        self.frames.put_into(self._partial, sequence, frames, times_ms)
 
     def finalize(
         self, on_missing: Callable[[NDArray[np.int64]], object] | None = None
@@ -381,7 +386,12 @@ def _check_found(found: FrameTarget, given: FrameTarget) -> None:
                 f"the chunks say {name} {getattr(found, name)}, not "
                 f"{getattr(given, name)}"
             )
-    if not np.array_equal(found.times_ms, given.times_ms, equal_nan=True):
+    times, asked = found.times_ms, given.times_ms
+    if (
+        times is None
+        or asked is None
+        or not np.array_equal(times, asked, equal_nan=True)
+    ):
         raise ValueError("the chunks say other times of the frames than times_ms")
 
 

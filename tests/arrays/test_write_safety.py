@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 VICTIMS_IMPORT = "dask.array, dask.delayed, limnd2_xr.arrays.region, xarray, xml.sax"
 CI = os.environ.get("HYPOTHESIS_PROFILE") == "ci"
 KILLS = 200 if CI else 8
-EACH = 1 if CI else 16
+EACH = 4 if CI else 16
 """Of the moments that are tried one by one."""
 
 SHAPE = (4, 2, 32, 45)

@@ -300,7 +300,7 @@ def test_times_that_come_with_frames_are_kept(spec: SyntheticSpec, path: Path) -
     assert target.axes.dims == ("T",)
     assert target.axes.shape == (6,)
     target.put([0, 1], frames[:2])
-    target.with_times([2, 4], [77.5, np.nan]).put([2, 4], frames[[2, 4]])
+    target.without_times().put([2, 4], frames[[2, 4]], [77.5, np.nan])
     assert FrameWriter.open(path).finalize().tolist() == [3, 5]
     expected = given["times_ms"].copy()
     expected[2] = 77.5
