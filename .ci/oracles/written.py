@@ -82,10 +82,8 @@ def image(
     return array.assign_coords(kept).assign_attrs(attrs)
 
 
-SWAPPED_BY_BIO_FORMATS = {
-    f"written_loops_{order}" for order in ("tzp", "ptz", "pzt", "ztp", "zpt")
-}
-"""It takes T for the outer loop, then positions, whatever the experiment says."""
+SWAPPED_BY_BIO_FORMATS = {f"written_loops_{order}" for order in ("pzt", "ztp", "zpt")}
+"""It takes T to be outside of Z whatever the experiment says."""
 
 
 def arrays() -> dict[str, tuple[xr.DataArray, dict[str, Any]]]:
@@ -128,14 +126,14 @@ def arrays() -> dict[str, tuple[xr.DataArray, dict[str, Any]]]:
     return made
 
 
-def write_all(folder: Path) -> list[Path]:
-    """Write each file with its pixels beside it; return the paths."""
-    paths = []
+def write_all(folder: Path) -> dict[Path, xr.DataArray]:
+    """Write each file with its pixels beside it; return the arrays by path."""
+    paths = {}
     for name, (array, options) in arrays().items():
         path = folder / f"written_{name}.nd2"
         array.nd2.write_nd2(path, on_loss="raise", **options)
         np.savez(path.with_suffix(".truth.npz"), **_stored(array))
-        paths.append(path)
+        paths[path] = array
     return paths
 
 

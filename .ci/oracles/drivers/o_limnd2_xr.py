@@ -10,23 +10,21 @@ import xarray as xr
 from common import emit, np_frame_sha  # of the foreign readers' folder
 
 from limnd2_xr.frames.store import FrameStore
+from limnd2_xr.model.axes import Axes
 
 
-def stored_frames(path: str) -> list[str]:
+def stored_frames(image: xr.DataArray, axes: Axes) -> list[str]:
     """Return the digest of each frame in Y, X, component order as stored, by number."""
-    digests = {}
-    with FrameStore.open(path) as store, xr.open_dataset(path, engine="nd2") as dataset:
-        image, dims = dataset["image"], store.axes.dims
-        for index in np.ndindex(*store.axes.shape):
-            frame = image.isel(dict(zip(dims, index, strict=True)))
-            if "S" in frame.dims:  # stored B, G, R
-                frame = frame.isel(S=slice(None, None, -1)).transpose(
-                    "Y", "X", "C", "S"
-                )
-            else:
-                frame = frame.transpose("Y", "X", "C")
-            pixels = frame.values.reshape(*frame.shape[:2], -1)
-            digests[int(store.axes.sequence()[index])] = np_frame_sha(pixels)
+    if "S" in image.dims:  # stored B, G, R
+        image = image.isel(S=slice(None, None, -1))
+    inner = ("Y", "X", "C", "S") if "S" in image.dims else ("Y", "X", "C")
+    pixels = image.transpose(*axes.dims, *inner).values
+    frames = pixels.reshape(axes.n_frames, *pixels.shape[len(axes.dims) :][:2], -1)
+    numbers = axes.sequence().ravel()
+    digests = {
+        int(number): np_frame_sha(frame)
+        for number, frame in zip(numbers, frames, strict=True)
+    }
     return [digests[number] for number in sorted(digests)]
 
 
@@ -57,6 +55,7 @@ def describe(path: str) -> dict[str, Any]:
             "shape": [attributes.height, attributes.width, attributes.components],
             "bits": attributes.bits_significant,
             "channels": [str(name) for name in dataset["C"].values],
+            "em": dataset["emission_wavelength"].values.tolist(),
             "pixel": [dataset.attrs["pixel_size_um"]] * 2
             if "pixel_size_um" in dataset.attrs
             else None,
@@ -66,7 +65,7 @@ def describe(path: str) -> dict[str, Any]:
             "pos": None
             if any(p is None for p in positions)
             else np.stack(positions, axis=-1).tolist(),
-            "frames": stored_frames(path),
+            "frames": stored_frames(dataset["image"], store.axes),
         }
 
 
