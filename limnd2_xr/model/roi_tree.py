@@ -22,20 +22,17 @@ from limnd2_xr.model.spelling import bare_name, respelled
 from limnd2_xr.model.tree_building import (
     boolean,
     f64,
-    i32,
     nested,
     string,
     struct,
     u32,
-    u64,
+    whole,
 )
 from limnd2_xr.model.tree_editing import merged
 from limnd2_xr.variants.tree import Level
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-    from limnd2_xr.model.tree_building import Field
 
 __all__ = ["rois_tree"]
 
@@ -186,7 +183,7 @@ def _is_member(bare: str, stem: str) -> bool:
 
 def _roi(roi: Roi) -> Level:
     return struct(
-        _whole("m_uiId", roi.id),
+        whole("m_uiId", roi.id),
         string("m_sGUID", roi.guid),
         nested("m_sInfo", _info(roi)),
         u32("m_vectAnimParams_Size", len(roi.key_frames)),
@@ -199,21 +196,21 @@ def _roi(roi: Roi) -> Level:
 
 def _info(roi: Roi) -> Level:
     return struct(
-        _whole("m_uiShapeType", _code(SHAPES, roi.shape)),
-        _whole("m_uiInterpType", _code(INTERPRETATIONS, roi.interpretation)),
-        _whole("m_uiCookie", roi.cookie),
+        whole("m_uiShapeType", _code(SHAPES, roi.shape)),
+        whole("m_uiInterpType", _code(INTERPRETATIONS, roi.interpretation)),
+        whole("m_uiCookie", roi.cookie),
         u32("m_uiColor", stored_color(roi.color)),
         string("m_sLabel", roi.label),
-        _whole("m_uiStimulationGroup", roi.stimulation_group),
-        _whole("m_uiScope", _code(SCOPES, roi.scope)),
-        _whole("m_uiAppData", roi.app_data),
+        whole("m_uiStimulationGroup", roi.stimulation_group),
+        whole("m_uiScope", _code(SCOPES, roi.scope)),
+        whole("m_uiAppData", roi.app_data),
         boolean("m_bMultiFrame", roi.multi_frame),
         boolean("m_bLocked", roi.locked),
-        _whole("m_uiCompCount", roi.component_count),
-        _whole("m_uiBpc", roi.bits_per_component),
+        whole("m_uiCompCount", roi.component_count),
+        whole("m_uiBpc", roi.bits_per_component),
         boolean("m_bAutodetected", roi.autodetected),
         boolean("m_bGradientStimulation", roi.gradient_stimulation),
-        _whole("m_uiGradientStimulationBitDepth", roi.gradient_bits),
+        whole("m_uiGradientStimulationBitDepth", roi.gradient_bits),
         f64("m_dGradientStimulationLo", roi.gradient_low),
         f64("m_dGradientStimulationHi", roi.gradient_high),
     )
@@ -253,9 +250,3 @@ def _code(names: tuple[_T, ...], value: _T | int) -> int:
     if value not in names:
         raise ValueError(f"{value!r} is none of {', '.join(map(str, names))}")
     return names.index(value)
-
-
-def _whole(name: str, value: int) -> Field:
-    if value < 0:
-        return i32(name, value)
-    return u32(name, value) if value < 2**32 else u64(name, value)

@@ -28,6 +28,7 @@ __all__ = [
     "struct",
     "u32",
     "u64",
+    "whole",
     "xml_f64",
     "xml_i32",
     "xml_string",
@@ -116,6 +117,21 @@ def u32(name: str, value: int) -> Field:
 def u64(name: str, value: int) -> Field:
     """Return a field that holds an unsigned number of 64 bits."""
     return name, LvType.UINT64, _within(name, value, 0, 2**64 - 1)
+
+
+def whole(name: str, value: int) -> Field:
+    """Return a field that holds a whole number, of 32 bits if these can hold it.
+
+    Unsigned unless the number is negative, which is what codes and counts are stored as.
+
+    Examples
+    --------
+    >>> [int(whole("uiId", value)[1]) for value in (7, -7, 2**40)]
+    [3, 2, 5]
+    """
+    if value < 0:
+        return i32(name, value)
+    return u32(name, value) if value < 2**32 else u64(name, value)
 
 
 def f64(name: str, value: float) -> Field:
