@@ -85,7 +85,7 @@ def find_runs(words: NDArray[np.uint32], objects: int, head_words: int) -> Runs:
     _check(reached == ends, starts, "is not filled by its rows")
     is_run = np.ones(len(pairs), bool)
     is_run[at] = False
-    runs = packed[is_run].view(np.uint32).reshape(-1, 2)
+    runs = packed[np.flatnonzero(is_run)].view(np.uint32).reshape(-1, 2)
     return Runs(
         ids=np.repeat(heads[:, _ID], n_pairs - rows),
         y=np.repeat(pairs[at, 0].astype(np.intp), counts[at]),
@@ -102,14 +102,15 @@ def _object_places(
         raise CorruptChunk(
             f"{objects} objects are promised in {4 * len(words)} bytes", offset=12
         )
-    view = words.data
+    numbers = words.data
+    last = len(words) - head_words
     found = []
     at = 0
     for _ in range(objects):
-        if at + head_words > len(words):
+        if at > last:
             break
         found.append(at)
-        at += view[at + _SIZE] // 4
+        at += numbers[at + _SIZE] >> 2
     starts = np.array(found, np.intp)
     nbytes = words[starts + _SIZE].astype(np.intp) - 4 * head_words
     _check((nbytes >= 0) & (nbytes % 8 == 0), starts, "is of an impossible size")
@@ -157,10 +158,13 @@ def _row_places(
     step = np.arange(1, len(counts) + 2)
     step[:-1] += counts
     np.minimum(step, len(counts), out=step)
-    for bit in range(int(rows.max(initial=0)).bit_length()):
+    bits = int(rows.max(initial=0)).bit_length()
+    for bit in range(bits):
         now = np.flatnonzero(rank >> bit == 1)
-        at[now] = step.take(at[now - 2**bit])
-        step = step.take(step, mode="clip")  # nothing to clip: skips a check
+        # There is nothing to clip, and "clip" is faster than to be told so.
+        at[now] = step.take(at[now - 2**bit], mode="clip")
+        if bit < bits - 1:
+            step = step.take(step, mode="clip")
     return at
 
 
