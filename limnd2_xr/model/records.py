@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "COLUMN_CODES",
     "COLUMN_TABLE",
+    "TEXT_SLOT_NBYTES",
     "ColumnKind",
     "FrameRecords",
     "RecordedColumn",
@@ -42,7 +43,8 @@ COLUMN_CODES: Final[Mapping[ColumnKind, int]] = {
 """``Type`` of each kind of column."""
 
 _KINDS = {code: kind for kind, code in COLUMN_CODES.items()}
-_SLOT_NBYTES = 512  # of a text in a column (FORMAT 9.3)
+TEXT_SLOT_NBYTES: Final = 512
+"""Bytes of a text in a column (FORMAT 9.3)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -192,10 +194,10 @@ def encode_column(values: npt.NDArray[Any], name: str) -> tuple[ColumnKind, byte
     ('int', b'\x01\x00\x00\x00\x02\x00\x00\x00')
     """
     if values.dtype.kind in "iub":
-        whole = values.astype(np.int64)
-        if whole.size and not -(2**31) <= whole.min() <= whole.max() < 2**31:
+        span = (int(values.min()), int(values.max())) if values.size else (0, 0)
+        if not -(2**31) <= span[0] <= span[1] < 2**31:
             raise ValueError(f"column {name} has numbers that do not fit into int32")
-        return "int", whole.astype("<i4").tobytes()
+        return "int", values.astype("<i4").tobytes()
     if values.dtype.kind == "f":
         return "float", values.astype("<f8").tobytes()
     if values.dtype.kind not in "UO" or not all(
@@ -206,10 +208,12 @@ def encode_column(values: npt.NDArray[Any], name: str) -> tuple[ColumnKind, byte
         )
     slots = []
     for text_value in values.tolist():
+        if "\0" in text_value:
+            raise ValueError(f"column {name} has a text with NUL: {text_value!r}")
         encoded = (text_value + "\0").encode("utf-16-le")
-        if len(encoded) > _SLOT_NBYTES:
+        if len(encoded) > TEXT_SLOT_NBYTES:
             raise ValueError(f"column {name} has a text of over 255 characters")
-        slots.append(encoded.ljust(_SLOT_NBYTES, b"\0"))
+        slots.append(encoded.ljust(TEXT_SLOT_NBYTES, b"\0"))
     return "string", b"".join(slots)
 
 
