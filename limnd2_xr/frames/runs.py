@@ -22,6 +22,8 @@ PICTURE_HEAD: Final = struct.Struct("<7I")
 """Version, width, height, objects, bytes behind, offset of the last object, unknown."""
 _ID, _SIZE, _ROWS = 0, 5, 6
 """Which numbers of an object are needed to paint it."""
+_SPARSE: Final = 16
+"""Fewer pixels than one in so many are painted one by one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -198,6 +200,9 @@ def paint_runs(
     >>> paint_runs(np.array([1, 2]), three, np.array([8, 9], "u4"), 6)
     array([0, 8, 9, 9, 9, 0], dtype=uint32)
     """
+    covered = int(lengths.sum())
+    if covered * _SPARSE <= size:
+        return _paint_few(starts, lengths, values, size)
     # What is added at each first pixel and taken away behind each last one adds up to
     # the values themselves wherever only one run lies. Sums wrap around, as they may.
     pixels = np.zeros(size + 1, np.uint32)
@@ -205,9 +210,28 @@ def paint_runs(
     np.subtract.at(pixels, starts + lengths, values)
     np.cumsum(pixels, out=pixels)
     # Where runs overlap, fewer pixels are covered than the runs have together.
-    if np.count_nonzero(pixels) == lengths.sum():
+    if np.count_nonzero(pixels) == covered:
         return pixels[:-1]
     return _paint_over(starts, lengths, values, size)
+
+
+def _paint_few(
+    starts: NDArray[np.intp],
+    lengths: NDArray[np.intp],
+    values: NDArray[np.uint32],
+    size: int,
+) -> NDArray[np.uint32]:
+    """Paint one pixel after the other, which leaves all others untouched."""
+    order = np.argsort(starts)
+    in_order = starts[order]
+    if np.any(in_order[1:] < (in_order + lengths[order])[:-1]):
+        return _paint_over(starts, lengths, values, size)
+    pixels = np.zeros(size, np.uint32)
+    before = np.cumsum(lengths) - lengths
+    at = np.repeat(starts - before, lengths)
+    at += np.arange(len(at))
+    pixels[at] = np.repeat(values, lengths)
+    return pixels
 
 
 def _paint_over(

@@ -128,6 +128,19 @@ def test_later_objects_are_seen(
     np.testing.assert_array_equal(found, painted(objects, shape))
 
 
+@pytest.mark.parametrize("count", [1, 3, 60, 400])
+def test_few_and_many_runs_that_overlap_or_not(count: int) -> None:
+    rng = np.random.default_rng(count)
+    shape = (64, 64)
+    apart = [
+        (int(i) + 1, [(int(i) // 8, [(8 * (int(i) % 8), int(rng.integers(0, 9)))])])
+        for i in rng.permutation(512)[:count]
+    ]
+    assert (decode_rle(picture(apart, shape)) == painted(apart, shape)).all()
+    over = [*apart, (9, [(0, [(0, 64)]), (0, [(3, 2), (4, 4)])]), (0, [(0, [(5, 1)])])]
+    assert (decode_rle(picture(over, shape)) == painted(over, shape)).all()
+
+
 def test_numbers_as_stored() -> None:
     labels = np.array([[0, 5, 0, 5], [0, 0, 0, 0], [2, 5, 5, 0]], np.uint8)
     assert numbers(encode_rle(labels)) == [
@@ -143,6 +156,9 @@ def test_numbers_as_stored() -> None:
 def test_a_picture_without_objects() -> None:
     assert numbers(encode_rle(np.zeros((2, 3), int))) == [3, 3, 2, 0, 0, 0, 0]
     assert not decode_rle(payload([3, 4, 2, 0, 0, 0, 2]), (2, 4)).any()
+    # What follows the objects is not known, and is nothing to be painted.
+    assert not decode_rle(payload([3, 4, 2, 0, 0, 0, 8, 1, 1]), (2, 4)).any()
+    assert decode_rle(payload([*SOUND, 77]), (3, 4)).sum() == 2
     for empty in (b"", b"\0", b"\0\0\0"):
         assert decode_rle(empty, (2, 4)).tolist() == [[0] * 4] * 2
     with pytest.raises(ValueError, match="give one"):
