@@ -105,21 +105,22 @@ class Nd2BackendEntrypoint(BackendEntrypoint):
         full_dims: bool = False,
         missing: Literal["fill", "raise"] = "fill",
     ) -> dict[str, xr.Dataset]:
-        """Return the datasets of a file by group path; so far the image, at the root.
+        """Return the datasets of a file by group path: the image at the root, then the rest.
 
         Parameters
         ----------
         filename_or_obj, drop_variables, storage_options, full_dims, missing
             As for `open_dataset`.
         """
-        root = self.open_dataset(
+        from limnd2_xr.arrays.groups import open_groups
+
+        return open_groups(
             filename_or_obj,
             drop_variables=drop_variables,
             storage_options=storage_options,
             full_dims=full_dims,
             missing=missing,
         )
-        return {"/": root}
 
     def open_datatree(
         self,
@@ -130,7 +131,7 @@ class Nd2BackendEntrypoint(BackendEntrypoint):
         full_dims: bool = False,
         missing: Literal["fill", "raise"] = "fill",
     ) -> xr.DataTree:
-        """Return everything in the file as a tree of datasets; so far the image.
+        """Return everything in the file as a tree of datasets: the image at its root.
 
         Parameters
         ----------

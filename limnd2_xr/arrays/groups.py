@@ -1,0 +1,86 @@
+"""Everything in a file as datasets by group: the image at the root, the rest below.
+
+A part of a file that is damaged costs a warning and its group, never the image.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from xarray.backends import CachingFileManager
+
+from limnd2_xr.arrays.dataset import dataset_of, open_state, reopened
+from limnd2_xr.arrays.labels import labels_group
+from limnd2_xr.errors import Nd2Error, warn_user
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    import xarray as xr
+
+    from limnd2_xr.frames.store import FrameStore, MissingFrames, StoreState
+
+__all__ = ["groups_of", "open_groups"]
+
+
+def open_groups(
+    file: Any,
+    *,
+    drop_variables: str | Iterable[str] | None = None,
+    storage_options: dict[str, Any] | None = None,
+    full_dims: bool = False,
+    missing: MissingFrames = "fill",
+) -> dict[str, xr.Dataset]:
+    """Open a file as datasets by group path, e.g. ``"/"`` and ``"/labels"``.
+
+    Parameters
+    ----------
+    file, drop_variables, storage_options, full_dims, missing
+        As for `limnd2_xr.arrays.dataset.open_dataset`; variables are dropped from the
+        image.
+    """
+    state = open_state(
+        file, storage_options=storage_options, full_dims=full_dims, missing=missing
+    )
+    names = (
+        [drop_variables] if isinstance(drop_variables, str) else drop_variables or ()
+    )
+    return {"/": dataset_of(state, frozenset(names)), **groups_of(state)}
+
+
+def groups_of(state: StoreState) -> dict[str, xr.Dataset]:
+    """All groups of a file but the image, by path; those that it has something for.
+
+    Parameters
+    ----------
+    state
+        What opening the file found out.
+
+    Warns
+    -----
+    Nd2Warning
+        For each part that is damaged, naming its chunk.
+    """
+    manager = CachingFileManager(reopened, state, mode="r")
+    groups: dict[str, xr.Dataset] = {}
+    for build in _BUILDERS:
+        try:
+            made = build(state, manager)
+        except Nd2Error as error:
+            located = error.located(path=state.spec.name)
+            warn_user(f"{located}; this part of the file is left out")
+            continue
+        for path, dataset in made.items():
+            dataset.encoding["source"] = state.spec.name
+            dataset.set_close(manager.close)
+            groups[path] = dataset
+    # Descriptions were read; the file is opened again when data are asked for.
+    manager.close()
+    return groups
+
+
+_BUILDERS: tuple[
+    Callable[[StoreState, CachingFileManager[FrameStore]], dict[str, xr.Dataset]],
+    ...,
+] = (labels_group,)
+"""Each makes the groups of one kind of content."""

@@ -1,0 +1,195 @@
+"""Binary layers of a file as lazy label images: the group ``labels``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import xarray as xr
+from xarray.backends import BackendArray
+from xarray.core import indexing
+
+from limnd2_xr.arrays.coords import coordinates
+from limnd2_xr.errors import CorruptChunk, Nd2Error, warn_user
+from limnd2_xr.frames.masks import assemble, decode_rle, decode_tile
+from limnd2_xr.frames.planner import normalize, outer_shape, pick_array
+from limnd2_xr.model.channels import unique_names
+from limnd2_xr.model.layers import decode_raster_layers, parse_rle_layers
+from limnd2_xr.variants.decode import decode
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from xarray.backends import CachingFileManager
+
+    from limnd2_xr.frames.store import FrameStore, StoreState
+    from limnd2_xr.model.layers import BinaryLayer
+
+__all__ = ["GROUP", "LabelArray", "labels_group", "layers_of"]
+
+GROUP: Final = "/labels"
+"""Path of the group."""
+RLE_LAYERS: Final = "CustomDataVar|BinaryMetadata_v1!"
+"""Describes layers of run-length pictures (FORMAT 10.1)."""
+RASTER_LAYERS: Final = "CustomData|BinaryMetadata_v2!"
+"""Describes layers of tiles (FORMAT 10.3)."""
+_INDEXES: Final = ("U", "T", "P", "Z", "Y", "X")
+
+
+class LabelArray(BackendArray):
+    """Label images of one layer over the loop dims; each frame is read when asked for.
+
+    Parameters
+    ----------
+    manager
+        Owner of the open `FrameStore`.
+    state
+        What opening the file found out.
+    layer
+        Which layer.
+    """
+
+    dtype = np.dtype(np.uint32)
+
+    def __init__(
+        self,
+        manager: CachingFileManager[FrameStore],
+        state: StoreState,
+        layer: BinaryLayer,
+    ) -> None:
+        self._manager = manager
+        self._state = state
+        self._layer = layer
+        layout = state.table.layout
+        self.shape = (*state.axes.shape, layout.height, layout.width)
+
+    def __dask_tokenize__(self) -> tuple[str, BinaryLayer]:
+        return self._state.token, self._layer
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        return indexing.explicit_indexing_adapter(
+            key, self.shape, indexing.IndexingSupport.OUTER, self._read
+        )
+
+    def _read(self, key: tuple[Any, ...]) -> NDArray[np.uint32]:
+        dims = (*self._state.axes.dims, "Y", "X")
+        picks = [
+            normalize(k, n, dim)
+            for k, n, dim in zip(key, self.shape, dims, strict=True)
+        ]
+        *loops, rows, columns = (pick_array(pick) for pick in picks)
+        numbers = np.zeros(1, np.int64)
+        for steps, index in zip(self._state.axes.contributions, loops, strict=True):
+            numbers = (numbers[:, None] + steps[index]).ravel()
+        out = np.empty((len(numbers), len(rows), len(columns)), self.dtype)
+        with self._manager.acquire_context() as store:
+            for target, number in zip(out, numbers.tolist(), strict=True):
+                frame = _read_frame(store, self._layer, number, self.shape[-2:])
+                target[...] = frame[np.ix_(rows, columns)]
+        scalar = [not isinstance(k, slice) and np.ndim(k) == 0 for k in key]
+        kept = [
+            n for n, drop in zip(outer_shape(picks), scalar, strict=True) if not drop
+        ]
+        return out.reshape(kept)
+
+
+def _read_frame(
+    store: FrameStore, layer: BinaryLayer, number: int, shape: tuple[int, ...]
+) -> NDArray[np.uint32]:
+    """One label image; a frame without a chunk has no objects (FORMAT 10.2)."""
+    height, width = shape
+    chunks = store.state.chunks
+    name = ""
+    try:
+        if layer.kind == "rle":
+            name = layer.chunk_name(number)
+            payload = store.read_chunk(name) if name in chunks else b""
+            return decode_rle(payload, (height, width))
+        tile = (layer.tile_height, layer.tile_width)
+        tiles = {}
+        for place, name in layer.tile_names(number).items():
+            if name in chunks:
+                tiles[place] = decode_tile(store.read_chunk(name), tile)
+        return assemble(tiles, (height, width), tile)
+    except CorruptChunk as error:
+        raise CorruptChunk(
+            error.reason,
+            path=error.path or store.source_name,
+            chunk=error.chunk or name,
+            offset=error.offset,
+        ) from error
+
+
+def labels_group(
+    state: StoreState, manager: CachingFileManager[FrameStore]
+) -> dict[str, xr.Dataset]:
+    """Return the group ``labels``: one variable a layer; nothing if there is none.
+
+    Parameters
+    ----------
+    state
+        What opening the file found out.
+    manager
+        Owner of the open file.
+    """
+    with manager.acquire_context() as store:
+        layers = layers_of(store)
+    if not layers:
+        return {}
+    dims = (*state.axes.dims, "Y", "X")
+    names = unique_names([layer.name or f"layer_{layer.id}" for layer in layers])
+    variables = {
+        name: xr.Variable(
+            dims,
+            indexing.LazilyIndexedArray(LabelArray(manager, state, layer)),
+            layer_attributes(layer),
+        )
+        for name, layer in zip(names, layers, strict=True)
+    }
+    made = coordinates(state, manager)
+    coords = {name: made[name] for name in _INDEXES if name in made}
+    return {GROUP: xr.Dataset(variables, xr.Coordinates(coords, indexes={}))}
+
+
+def layers_of(store: FrameStore) -> tuple[BinaryLayer, ...]:
+    """All binary layers of an open file; damaged descriptions cost a warning."""
+    found: list[BinaryLayer] = []
+    for part in _PARTS:
+        if part.chunk not in store.state.chunks:
+            continue
+        try:
+            payload = store.read_chunk(part.chunk)
+            found += part.parse(payload)
+        except Nd2Error as error:
+            located = error.located(path=store.source_name, chunk=part.chunk)
+            warn_user(f"{located}; its binary layers are left out")
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    chunk: str
+    parse: Any
+
+
+_PARTS = (
+    _Part(RLE_LAYERS, lambda payload: parse_rle_layers(decode(payload))),
+    _Part(RASTER_LAYERS, decode_raster_layers),
+)
+
+
+def layer_attributes(layer: BinaryLayer) -> dict[str, Any]:
+    """Attributes of a layer's variable, such as netCDF and zarr can store."""
+    return {
+        "long_name": layer.name,
+        "color": layer.color,
+        "channel": layer.channel,
+        "state": list(layer.state),
+        "state_code": layer.state_code,
+        "color_mode": layer.color_mode,
+        "layer_id": layer.id,
+        "component_order": layer.component_order,
+        "stored_as": layer.kind,
+        "uuid": layer.uuid,
+        "file_tag": layer.file_tag,
+    }

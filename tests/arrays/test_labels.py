@@ -1,0 +1,128 @@
+"""Binary layers as lazy label images."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import limnd2_xr
+from limnd2_xr.frames.masks import cut_tiles, encode_rle, encode_tile
+from limnd2_xr.model.layers import (
+    BinaryLayer,
+    encode_raster_layers,
+    new_rle_layer,
+    rle_layers_tree,
+)
+from limnd2_xr.testing.counting import count_reads
+from limnd2_xr.testing.synthetic import SyntheticSpec, TimeLoop, ZLoop, build
+from limnd2_xr.variants import xml
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LOOPS = (ZLoop(2), TimeLoop(3))
+SHAPE = (3, 2, 40, 50)
+"""T, Z, Y, X; frames count along T first."""
+
+
+def masks(seed: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint32]]:
+    rng = np.random.default_rng(seed)
+    blocks = rng.integers(0, 4, (*SHAPE[:2], 8, 10))
+    return np.kron(blocks, np.ones((5, 5), int)).astype(np.uint32)
+
+
+def number(t: int, z: int) -> int:
+    return z * 3 + t
+
+
+def chunks() -> dict[str, bytes]:
+    first = new_rle_layer("nuclei", color="#ff0000", channel="GFP")
+    second = BinaryLayer(
+        id=9,
+        name="cells",
+        kind="raster",
+        width=50,
+        height=40,
+        tile_width=32,
+        tile_height=32,
+        bit_depth=32,
+        compression="zlib",
+        compression_level=6,
+        uuid="{0}",
+    )
+    made = {
+        "CustomDataVar|BinaryMetadata_v1!": xml.encode(rle_layers_tree([first])),
+        "CustomData|BinaryMetadata_v2!": encode_raster_layers([second]),
+    }
+    for t in range(3):
+        for z in range(2):
+            n = number(t, z)
+            made[first.chunk_name(n)] = encode_rle(masks(0)[t, z])
+            tiles = cut_tiles(masks(1)[t, z], (32, 32))
+            for place, name in second.tile_names(n).items():
+                made[name] = encode_tile(tiles[place], (32, 32))
+    return made
+
+
+def saved(tmp_path: Path, extra: dict[str, bytes]) -> Path:
+    spec = SyntheticSpec(loops=LOOPS, width=50, height=40, extra_chunks=extra)
+    return build(spec).save(tmp_path / "a.nd2")
+
+
+def test_layers_are_lazy_variables_over_the_loops(tmp_path: Path) -> None:
+    with xr.open_datatree(saved(tmp_path, chunks()), engine="nd2") as tree:
+        labels = tree["labels"]
+        assert list(labels.data_vars) == ["nuclei", "cells"]
+        assert labels["nuclei"].dims == ("T", "Z", "Y", "X")
+        assert labels["nuclei"].dtype == "uint32"
+        assert labels["nuclei"].attrs["color"] == "#ff0000"
+        assert labels["nuclei"].attrs["channel"] == "GFP"
+        assert np.array_equal(labels["nuclei"], masks(0))
+        assert np.array_equal(labels["cells"], masks(1))
+        part = labels["cells"].isel(T=[2, 0], Z=1, Y=slice(30, None, 3), X=7)
+        assert np.array_equal(part, masks(1)[[2, 0], 1, 30::3, 7])
+        assert np.array_equal(labels["X"], tree["X"])
+
+
+def test_one_layer_of_one_frame_is_one_read(tmp_path: Path) -> None:
+    with xr.open_datatree(saved(tmp_path, chunks()), engine="nd2") as tree:
+        layer = tree["labels"]["nuclei"].isel(T=1, Z=1)
+        with count_reads() as reads:
+            layer.load()
+        assert reads.reads == 1
+
+
+def test_frames_without_a_chunk_have_no_objects(tmp_path: Path) -> None:
+    some = {name: data for name, data in chunks().items() if not name.endswith("|4!")}
+    with xr.open_datatree(saved(tmp_path, some), engine="nd2") as tree:
+        assert not tree["labels"]["nuclei"].isel(T=1, Z=1).any()
+        assert not tree["labels"]["cells"].isel(T=1, Z=1).any()
+        assert tree["labels"]["nuclei"].isel(T=2, Z=1).any()
+
+
+def test_a_file_without_layers_has_no_group(tmp_path: Path) -> None:
+    with xr.open_datatree(saved(tmp_path, {}), engine="nd2") as tree:
+        assert "labels" not in tree.children
+
+
+def test_a_damaged_description_costs_a_warning(tmp_path: Path) -> None:
+    extra = chunks() | {"CustomData|BinaryMetadata_v2!": b"[{"}
+    path = saved(tmp_path, extra)
+    with pytest.warns(limnd2_xr.Nd2Warning, match="BinaryMetadata_v2!"):
+        tree = xr.open_datatree(path, engine="nd2")
+    with tree:
+        assert list(tree["labels"].data_vars) == ["nuclei"]
+        assert tree["image"].shape[-2:] == (40, 50)
+
+
+def test_a_damaged_mask_names_its_chunk(tmp_path: Path) -> None:
+    extra = chunks()
+    name = next(n for n in extra if n.startswith("CustomDataSeq|Rle") and "|4!" in n)
+    extra[name] = extra[name][:30]
+    with xr.open_datatree(saved(tmp_path, extra), engine="nd2") as tree:
+        assert tree["labels"]["nuclei"].isel(T=0, Z=0).any()
+        with pytest.raises(limnd2_xr.CorruptChunk, match="RleZip"):
+            tree["labels"]["nuclei"].isel(T=1, Z=1).load()
