@@ -21,6 +21,7 @@ __all__ = [
     "boolean",
     "f64",
     "i32",
+    "i64",
     "listed",
     "nested",
     "numbered",
@@ -94,6 +95,11 @@ def boolean(name: str, value: bool) -> Field:
 def i32(name: str, value: int) -> Field:
     """Return a field that holds a signed number of 32 bits."""
     return name, LvType.INT32, _within(name, value, _I32_MIN, _I32_MAX)
+
+
+def i64(name: str, value: int) -> Field:
+    """Return a field that holds a signed number of 64 bits."""
+    return name, LvType.INT64, _within(name, value, -(2**63), 2**63 - 1)
 
 
 def u32(name: str, value: int) -> Field:
