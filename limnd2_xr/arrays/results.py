@@ -232,9 +232,12 @@ class _Column(BackendArray):
         return (type(self).__name__, self._source, self._place, self._masked)
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
-        return indexing.explicit_indexing_adapter(
-            key, self.shape, indexing.IndexingSupport.OUTER, self._read
-        )
+        if isinstance(key, indexing.VectorizedIndexer):
+            return indexing.explicit_indexing_adapter(
+                key, self.shape, indexing.IndexingSupport.OUTER, self._read
+            )
+        # xarray's adapter fails on an empty slice with a negative step.
+        return self._read(key.tuple)
 
     def _read(self, key: tuple[Any, ...]) -> Any:
         rows = self._rows(key[0])

@@ -212,7 +212,7 @@ def test_values_are_read_when_they_are_asked_for(h5_path: Path) -> None:
     chunked = again.chunk(row=2)
     assert chunked["Name"].data.name == found.chunk(row=2)["Name"].data.name
     xr.testing.assert_identical(chunked.compute(), found.compute())
-    with pytest.raises(IndexError, match="out of bounds"):
+    with pytest.raises(IndexError, match="row 9 is outside the 4 rows"):
         found["Name"][9].load()
 
 
