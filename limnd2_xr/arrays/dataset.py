@@ -10,7 +10,7 @@ import xarray as xr
 from xarray.backends import CachingFileManager
 from xarray.core import indexing
 
-from limnd2_xr.arrays.attrs import image_attributes
+from limnd2_xr.arrays.attrs import document_of, flat_attributes, image_attributes
 from limnd2_xr.arrays.coords import coordinates
 from limnd2_xr.arrays.lazy import FrameArray
 from limnd2_xr.frames.store import FrameStore
@@ -136,6 +136,9 @@ def dataset_of(state: StoreState, skip: frozenset[str] = frozenset()) -> xr.Data
 def image_of(dataset: xr.Dataset) -> xr.DataArray:
     """Return the image of a dataset: its variable ``image``, or the only one.
 
+    With the attributes of both. Where they differ, those of the image count, unless it
+    has them from its file still while those of the dataset were changed.
+
     Raises
     ------
     ValueError
@@ -149,6 +152,10 @@ def image_of(dataset: xr.Dataset) -> xr.DataArray:
         )
     image = dataset[names[0]]
     attrs = {**dataset.attrs, **image.attrs}
+    document = document_of(attrs)
+    for name, value in flat_attributes(document).items() if document else ():
+        if image.attrs.get(name) == value and name in dataset.attrs:
+            attrs[name] = dataset.attrs[name]
     return image.assign_attrs(attrs)
 
 

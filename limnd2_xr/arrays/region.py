@@ -190,7 +190,7 @@ def _numbers(
         raise ValueError(f"the file has no dim {', '.join(strange)}")
     numbers = axes.sequence()
     for axis, (dim, length) in enumerate(zip(axes.dims, axes.shape, strict=True)):
-        index = np.arange(length)[region.get(dim, slice(None))].reshape(-1)
+        index = _index(region.get(dim, slice(None)), dim, length)
         have = image.sizes.get(dim, 1)
         if len(index) != have:
             raise ValueError(
@@ -201,6 +201,16 @@ def _numbers(
     kept = [dim in image.dims for dim in axes.file_order]
     picks = tuple(slice(None) if keep else 0 for keep in kept)
     found: NDArray[np.int64] = numbers.transpose(order)[picks]
+    return found
+
+
+def _index(given: slice | int, dim: str, length: int) -> NDArray[np.int64]:
+    try:
+        found: NDArray[np.int64] = np.arange(length)[given].reshape(-1)
+    except (IndexError, TypeError):
+        raise ValueError(
+            f"region {dim}={given!r} is no slice or index into {length} along {dim}"
+        ) from None
     return found
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -183,29 +184,57 @@ def frame_blocks(image: xr.DataArray) -> Any:
     Parameters
     ----------
     image
-        Loop dims first, then C, Y, X and, for RGB, S.
+        With any dims, not empty.
     """
+    import dask.array
+
     dims = [str(dim) for dim in image.dims]
     inside = {dim: -1 for dim in dims if dim in FRAME_DIMS}
     frame_nbytes = image.dtype.itemsize * math.prod(image.sizes[dim] for dim in inside)
     room = max(1, BLOCK_NBYTES // frame_nbytes)
     chunks: dict[str, Any] = {}
-    for axis in reversed(range(len(dims) - len(inside))):
-        length = image.sizes[dims[axis]]
+    for axis, dim in reversed(list(enumerate(dims))):
+        if dim in inside:
+            continue
+        length = image.sizes[dim]
         given = max(image.chunks[axis]) if image.chunks is not None else length
         size = max(1, min(given, room, length))
-        chunks[dims[axis]] = size
+        chunks[dim] = size
         room = max(1, room // size)
         if image.chunks is not None and given == size:
             # Blocks that are small enough stay as they are.
-            chunks[dims[axis]] = image.chunks[axis]
+            chunks[dim] = image.chunks[axis]
+    name = f"nd2-image-{uuid.uuid4().hex}"
+    if isinstance(pixels := image.variable._data, np.ndarray):
+        sizes = tuple({**inside, **chunks}[dim] for dim in dims)
+        return dask.array.from_array(_Pixels(pixels), chunks=sizes, name=name)
     if image.chunks is None:
-        return image.variable.chunk(
-            {**inside, **chunks}, name=f"nd2-image-{uuid.uuid4().hex}"
-        ).data
+        return image.variable.chunk({**inside, **chunks}, name=name).data
     data = image.data
     wanted = {dims.index(dim): size for dim, size in {**chunks, **inside}.items()}
     return data.rechunk(wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pixels:
+    """A numpy array of which dask takes views; given as it is, dask copies all of it."""
+
+    array: NDArray[Any]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.array.shape
+
+    @property
+    def ndim(self) -> int:
+        return self.array.ndim
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.array.dtype
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        return np.asarray(self.array[key])
 
 
 def run(receipts: Any, *, progress: bool, in_memory: bool) -> None:
@@ -266,6 +295,10 @@ def converted(
     wanted = np.dtype(dtype if dtype is not None else "uint16")
     if image.dtype.kind not in "biuf":
         raise TypeError(f"pixels of type {image.dtype} cannot be converted to {wanted}")
+    if scale is not None and not (np.isscalar(scale) and np.isfinite(scale)):
+        raise ValueError(f"scale must be a number, not {scale!r}")
+    if not image.size:
+        raise ValueError(f"the array is empty: {dict(image.sizes)}")
     source = image if image.chunks is not None else image.copy(data=frame_blocks(image))
     data = source.data.map_blocks(
         _convert, dtype=wanted, to=wanted, scale=scale, meta=np.empty(0, wanted)

@@ -11,6 +11,7 @@ import pytest
 import xarray as xr
 
 import limnd2_xr
+from limnd2_xr.arrays import write as array_writer
 from limnd2_xr.testing.synthetic import (
     Point,
     PositionLoop,
@@ -350,3 +351,79 @@ def test_three_channels_of_8_bits_are_no_colour_image(tmp_path: Path) -> None:
     again = written(image, tmp_path / "a.nd2")
     assert again["C"].values.tolist() == ["Channel_0", "Channel_1", "Channel_2"]
     assert "S" not in again.dims
+
+
+def test_pixels_in_memory_are_not_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(array_writer, "BLOCK_NBYTES", 1)
+    image = array("TCYX")
+    blocks = array_writer.frame_blocks(image)
+    assert blocks.numblocks == (3, 1, 1, 1)
+    shared = blocks.map_blocks(
+        lambda block: np.full(block.shape, np.shares_memory(block, image.values)),
+        dtype=bool,
+        meta=np.empty((0,) * 4, bool),
+    )
+    assert shared.compute(scheduler="synchronous").all()
+    again = written(image, tmp_path / "a.nd2")["image"]
+    assert np.array_equal(again, image)
+
+
+@pytest.mark.parametrize("dims", ["YXT", "XTYZ", "YX"])
+def test_pixels_of_any_dim_order_are_converted_block_by_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dims: str
+) -> None:
+    monkeypatch.setattr(array_writer, "BLOCK_NBYTES", 400)
+    image = array(dims, "float64")
+    order = [d for d in "TZYX" if d in dims]
+    again = written(image, tmp_path / "a.nd2", dtype="uint8")["image"]
+    assert np.array_equal(again.squeeze("C"), image.transpose(*order))
+
+
+@pytest.mark.parametrize("scale", [np.nan, [1.0, 2.0], "2"])
+def test_a_scale_must_be_a_number(tmp_path: Path, scale: Any) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        array("CYX").nd2.write_nd2(tmp_path / "a.nd2", scale=scale)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_array_is_refused_also_if_it_is_to_be_converted(
+    tmp_path: Path,
+) -> None:
+    for options in ({}, {"dtype": "uint8"}):
+        with pytest.raises(ValueError, match="empty"):
+            array("TYX")[:, :0].nd2.write_nd2(tmp_path / "a.nd2", **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("index", [9, "a", 0.5])
+def test_a_region_outside_the_file_is_refused(tmp_path: Path, index: Any) -> None:
+    path = tmp_path / "a.nd2"
+    limnd2_xr.create_nd2(array("TYX"), path)
+    with pytest.raises(ValueError, match=r"region T=.* is no slice or index"):
+        array("YX").nd2.write_nd2(path, region={"T": index})
+
+
+def test_attributes_of_a_dataset_count_where_they_were_changed(tmp_path: Path) -> None:
+    array("TYX").nd2.write_nd2(tmp_path / "a.nd2")
+    with xr.open_dataset(tmp_path / "a.nd2") as ds:
+        ds.attrs["author"] = "A. Author"
+        ds.attrs["software"] = "another"
+        ds.nd2.to_nd2(tmp_path / "b.nd2")
+    again = xr.load_dataset(tmp_path / "b.nd2")
+    assert (again.attrs["author"], again.attrs["software"]) == ("A. Author", "another")
+
+
+def test_a_file_is_written_onto_itself(tmp_path: Path) -> None:
+    path = tmp_path / "a.nd2"
+    array("TCYX").nd2.write_nd2(path)
+    expected = array("TCYX")
+    for _ in range(2):
+        with xr.open_dataset(path) as ds:
+            ds["image"].isel(T=slice(None, None, -1), C=[1, 0]).nd2.write_nd2(
+                path, overwrite=True, on_loss="ignore"
+            )
+        expected = expected.isel(T=slice(None, None, -1), C=[1, 0])
+        assert np.array_equal(xr.load_dataset(path)["image"], expected)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.nd2"]
