@@ -25,7 +25,7 @@ from limnd2_xr.model.fields import (
     positive,
     unwrap,
 )
-from limnd2_xr.model.tree_building import struct, xml_f64, xml_struct
+from limnd2_xr.model.tree_building import struct, xml_f64, xml_struct, xml_u32
 from limnd2_xr.model.tree_editing import replaced_struct, with_fields
 from limnd2_xr.variants.tree import Level
 
@@ -44,7 +44,7 @@ __all__ = [
     "parse_display",
 ]
 
-DISPLAY: Final = ("CustomDataVar|LUTDataV1_0!",)
+DISPLAY: Final = "CustomDataVar|LUTDataV1_0!"
 """Chunk that says how the image is shown."""
 
 _FULL: Final = 65535
@@ -166,7 +166,7 @@ def display_tree(
         fields += [
             _boolean(_AUTO, display.auto_contrast),
             _boolean("m_bEnableAutoWhite", False),
-            _u32("m_uiAutoWhiteColor", _WHITE),
+            xml_u32("m_uiAutoWhiteColor", _WHITE),
         ]
         return struct(xml_struct("no_name", struct(*fields)))
     content = _content(base)
@@ -310,7 +310,7 @@ class _Scale:
             numbers = [self._number(low), self._number(high)]
         if not math.isfinite(low) or not math.isfinite(high):
             raise ValueError(f"a display range must be finite: {low} to {high}")
-        fields = [_u32("uiMinSrc", numbers[0]), _u32("uiMaxSrc", numbers[1])]
+        fields = [xml_u32("uiMinSrc", numbers[0]), xml_u32("uiMaxSrc", numbers[1])]
         if fractions:
             fields += [
                 xml_f64("fMinSrc", low / self.brightest),
@@ -339,14 +339,14 @@ def _fresh_lut(ranges: Sequence[DisplayRange], scale: _Scale, rgb: bool) -> Leve
     whole = ranges[0] if n == 1 and scale.significant_bits else scale.everything
     each = [*ranges, *[scale.everything] * (entries - n)]
     return struct(
-        _u32("uiGradient", 0),
-        _u32("uiGradientBrightField", 0),
+        xml_u32("uiGradient", 0),
+        xml_u32("uiGradientBrightField", 0),
         *scale.fields(whole, fractions=False),
         *_destination(),
-        _u32("uiColorSpace", _GREY if n == 1 else _RGB if rgb else _CHANNELS),
-        _u32("uiRepresentation", 0),
-        _u32("uiLutComponentCount", n),
-        _u32("uiGroupCount", groups),
+        xml_u32("uiColorSpace", _GREY if n == 1 else _RGB if rgb else _CHANNELS),
+        xml_u32("uiRepresentation", 0),
+        xml_u32("uiLutComponentCount", n),
+        xml_u32("uiGroupCount", groups),
         xml_struct(
             _RANGES,
             struct(
@@ -361,11 +361,11 @@ def _fresh_lut(ranges: Sequence[DisplayRange], scale: _Scale, rgb: bool) -> Leve
 
 
 def _component(wanted: DisplayRange, scale: _Scale, group: int) -> Level:
-    return struct(*scale.fields(wanted), *_destination(), _u32("uiGroup", group))
+    return struct(*scale.fields(wanted), *_destination(), xml_u32("uiGroup", group))
 
 
 def _destination() -> tuple[Field, Field]:
-    return _u32("uiMinDst", 0), _u32("uiMaxDst", _FULL)
+    return xml_u32("uiMinDst", 0), xml_u32("uiMaxDst", _FULL)
 
 
 def _spectral(groups: int) -> Level:
@@ -374,13 +374,13 @@ def _spectral(groups: int) -> Level:
         xml_f64("dOffsetTrueColor", 0.0),
         xml_f64("dGainGrayScale", 1.0),
         xml_f64("dOffsetGrayScal", 0.0),  # sic
-        _u32("uiSpectralColorMode", 0),
+        xml_u32("uiSpectralColorMode", 0),
         *(
             xml_struct(
                 f"aGroup{i:02d}",
                 struct(
-                    _u32("uiColorGroup", color),
-                    _u32("uiColorCustom", color),
+                    xml_u32("uiColorGroup", color),
+                    xml_u32("uiColorCustom", color),
                     xml_f64("dGainCustom", 1.0),
                     xml_f64("dOffsetCustom", 0.0),
                     xml_f64("dGainGrouped", 1.0),
@@ -416,7 +416,3 @@ def _edited_lut(
 
 def _boolean(name: str, value: bool) -> Field:
     return name, "bool", value
-
-
-def _u32(name: str, value: int) -> Field:
-    return name, "lx_uint32", value

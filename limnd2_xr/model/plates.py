@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from limnd2_xr.variants.tree import Level
 
 __all__ = [
-    "PLATE",
     "PLATE_CHUNK",
     "Plate",
     "canonical_well",
@@ -29,9 +28,8 @@ __all__ = [
 
 PLATE_CHUNK: Final = "CustomData|WellPlateDesc_0!"
 """Chunk that describes the plate."""
-PLATE: Final = "PlateDesc"
-"""Name of its one record."""
 
+_PLATE: Final = "PlateDesc"
 _STANDARD: Final = ((2, 3), (3, 4), (4, 6), (6, 8), (8, 12), (16, 24), (32, 48))
 _MAX_UINT32: Final = 0xFFFF_FFFF
 _LETTERS: Final = 26
@@ -226,13 +224,13 @@ def plate_tree(plate: Plate, base: Level | None = None) -> Level:
     """
     new = _struct(plate)
     if base is None:
-        return struct(nested(PLATE, new))
+        return struct(nested(_PLATE, new))
     content = _content(base)
     return replaced_struct(base, merged(content, _struct(parse_plate(base)), new))
 
 
 def _content(level: Level) -> Level:
-    return unwrap(level.level(PLATE) or level)
+    return unwrap(level.level(_PLATE) or level)
 
 
 def _struct(plate: Plate) -> Level:

@@ -205,6 +205,12 @@ def test_rows_are_read_as_asked_for(
     )
 
 
+def test_rows_may_be_listed_in_two_dimensions(h5_path: Path) -> None:
+    names = open_results(h5_path)["results/Cells/Records"]["Name"]
+    rows = xr.DataArray([[3, 0], [0, 2]], dims=("a", "b"))
+    assert names[rows].values.tolist() == [["d", "a"], ["a", "µm"]]
+
+
 def test_values_are_read_when_they_are_asked_for(h5_path: Path) -> None:
     found = open_results(h5_path)["results/Cells/Records"]
     again = pickle.loads(pickle.dumps(found))

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from limnd2_xr.errors import CorruptChunk
 from limnd2_xr.model.display import (
+    DISPLAY,
     Display,
     DisplayRange,
     channel_ranges,
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from limnd2_xr.variants.tree import Level
-
-LUT = "CustomDataVar|LUTDataV1_0!"
 
 
 def rounded(value: float) -> float:
@@ -107,7 +106,7 @@ REAL = {
 @pytest.mark.parametrize("name", REAL)
 def test_real_files(real_chunk: Callable[[str, str], bytes], name: str) -> None:
     bits, expected = REAL[name]
-    payload = real_chunk(name, LUT)
+    payload = real_chunk(name, DISPLAY)
     tree = decode(payload)
     n = len(expected)
     display = parse_display(tree, n, bits)
@@ -141,7 +140,7 @@ def test_real_files(real_chunk: Callable[[str, str], bytes], name: str) -> None:
 
 @pytest.mark.realdata
 def test_a_real_file_without_ranges(real_chunk: Callable[[str, str], bytes]) -> None:
-    tree = decode(real_chunk("confocal_t3_z10_c2", LUT))
+    tree = decode(real_chunk("confocal_t3_z10_c2", DISPLAY))
     display = parse_display(tree, 2, 12)
     assert display == Display()
     wanted = Display(ranges=(DisplayRange(minimum=0, maximum=4095),) * 2)
