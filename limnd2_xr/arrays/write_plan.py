@@ -157,7 +157,10 @@ def plan_write(image: xr.DataArray, options: WriteOptions) -> WritePlan:
 
 
 def with_image_dims(image: xr.DataArray) -> xr.DataArray:
-    """Give the array C, Y and X, refuse what no file has, turn samples to R, G, B."""
+    """Give the array C, Y and X, refuse what no file has, turn samples to R, G, B.
+
+    Coordinates are loaded, all at once: they are looked at again and again.
+    """
     strange = [str(dim) for dim in image.dims if dim not in _DIMS]
     if strange:
         raise ValueError(
@@ -172,6 +175,7 @@ def with_image_dims(image: xr.DataArray) -> xr.DataArray:
     if not image.size:
         raise ValueError(f"the array is empty: {dict(image.sizes)}")
     check_dtype(image.dtype)
+    image = _with_loaded_coordinates(image)
     if "C" not in image.dims:
         image = image.expand_dims("C")
     if "S" not in image.dims:
@@ -187,6 +191,14 @@ def with_image_dims(image: xr.DataArray) -> xr.DataArray:
             raise ValueError(f"labels of S are {labels}, not R, G, B")
         image = image.isel(S=[labels.index(letter) for letter in _RGB])
     return image
+
+
+def _with_loaded_coordinates(image: xr.DataArray) -> xr.DataArray:
+    lazy = [name for name, known in image.coords.items() if known.chunks is not None]
+    if not lazy:
+        return image
+    loaded = image.coords.to_dataset()[lazy].compute()
+    return image.assign_coords({name: loaded[name].variable for name in lazy})
 
 
 def _attributes(
