@@ -18,7 +18,7 @@ from limnd2_xr.errors import CorruptChunk
 from limnd2_xr.frames.table import FRAME_FAMILY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -33,11 +33,16 @@ _STALE: Final = (
 )
 """Checksums of other chunks: wrong as soon as anything is written anew (FORMAT 3)."""
 
-_TIED_TO_FRAMES: Final = (
-    "CustomData|AcqTimesCache!",
+_PER_FRAME: Final = (
     "CustomData|AcqTimes2Cache!",
     "CustomData|AcqFramesCache!",
     "CustomData|TimeSourceCache!",
+)
+"""Caches that hold one value a frame, as recorded columns do."""
+
+_TIED_TO_FRAMES: Final = (
+    "CustomData|AcqTimesCache!",
+    *_PER_FRAME,
     "CustomData|FloatCompRangeCache",
     "CustomData|FloatRangeCache",
     "CustomData|GUIDStore!",
@@ -118,7 +123,9 @@ def _is_empty(name: str, origin: Origin) -> bool:
     return name == _SAME_PIXELS[0] and entry is not None and entry.nbytes == _EMPTY_ROIS
 
 
-def selected_columns(origin: Origin, frames: NDArray[np.int64]) -> dict[str, bytes]:
+def selected_columns(
+    origin: Origin, frames: NDArray[np.int64], described: Iterable[str]
+) -> dict[str, bytes]:
     """Return the recorded columns of an array's frames, as stored, by chunk name.
 
     Parameters
@@ -127,17 +134,17 @@ def selected_columns(origin: Origin, frames: NDArray[np.int64]) -> dict[str, byt
         The file behind the array.
     frames
         Frame numbers of the file, in the order in which they are written.
+    described
+        Names of the columns; the caches of clocks are taken along with them.
 
     Returns
     -------
     dict
         Only columns that have one value a frame.
     """
-    document = origin.state.document
-    count = document.attributes.sequence_count
-    names = [f"CustomData|{column.id}!" for column in document.recorded_columns]
+    count = origin.state.document.attributes.sequence_count
     found = {}
-    for name, payload in origin.payloads(names):
+    for name, payload in origin.payloads([*described, *_PER_FRAME]):
         if not count or len(payload) % count or not payload:
             continue
         slots = np.frombuffer(payload, np.uint8).reshape(count, -1)

@@ -99,7 +99,7 @@ def describe(
     experiment = described_experiment(image, base.experiment if base else None, same)
     per_frame = _PerFrame(image, order)
     changed = _changed_attributes(dict(image.attrs), base)
-    channels = described_channels(image, attributes, old.channels if base else (), same)
+    channels = described_channels(image, attributes, old.channels if base else ())
     channels = tuple(_with_light_path(channel, changed) for channel in channels)
     times = per_frame.times()
     stage = {axis: per_frame.values(f"stage_{axis}", "um") for axis in "xyz"}

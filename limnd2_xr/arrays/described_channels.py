@@ -13,7 +13,7 @@ from limnd2_xr.model.channels import Channel, channel_names, default_channels
 from limnd2_xr.model.modality import flags_of_description
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     import xarray as xr
 
@@ -38,7 +38,6 @@ def described_channels(
     image: xr.DataArray,
     attributes: Attributes,
     base: Sequence[Channel],
-    same: Callable[[str], bool],
 ) -> tuple[Channel, ...]:
     """Channels that the coordinates along C describe.
 
@@ -50,9 +49,8 @@ def described_channels(
         Of the file to be; they tell what the channels are called if nothing else does.
     base
         Channels of the file that the array came from: a channel with the label of one
-        of these is that one, with everything that coordinates do not tell.
-    same
-        Says whether a coordinate of the array is what the file would give.
+        of these is that one, with everything that coordinates do not tell; one with
+        another label in the place of one that is gone is that one renamed.
 
     Raises
     ------
@@ -61,7 +59,7 @@ def described_channels(
     """
     channels = _named(image, attributes, base)
     for name, (field, unit) in _NUMBERS.items():
-        if name in image.coords and not same(name):
+        if name in image.coords:
             values = np.broadcast_to(
                 in_unit(image.coords[name], unit), (len(channels),)
             ).tolist()
@@ -69,7 +67,7 @@ def described_channels(
                 _with_number(c, field, v) for c, v in zip(channels, values, strict=True)
             ]
     for name in _TEXTS:
-        if name in image.coords and not same(name):
+        if name in image.coords:
             texts = np.broadcast_to(image.coords[name].values, (len(channels),))
             channels = [
                 _with_text(c, name, str(text))
@@ -96,13 +94,19 @@ def _named(
             f"channel names repeat ({', '.join(map(repr, repeated[:5]))}): give each its "
             "own with da.assign_coords(C=[...])"
         )
+    renamed = len(base) == count
     fresh = _defaults(attributes, count, size)
-    return [
-        replace(known[name], component_count=size)
-        if name in known
-        else replace(fresh[i], name=name)
-        for i, name in enumerate(names)
-    ]
+    channels = []
+    for i, name in enumerate(names):
+        if name in known:
+            channel = known[name]
+        elif renamed and list(known)[i] not in names:
+            channel = replace(base[i], name=name)
+        else:
+            path = base[0].light_path if base else fresh[i].light_path
+            channel = replace(fresh[i], name=name, light_path=path)
+        channels.append(replace(channel, component_count=size))
+    return channels
 
 
 def _defaults(attributes: Attributes, count: int, size: int) -> list[Channel]:
@@ -134,6 +138,8 @@ def _with_number(channel: Channel, field: str, value: float) -> Channel:
 
 def _with_text(channel: Channel, name: str, text: str) -> Channel:
     changed: dict[str, Any]
+    if text == (getattr(channel, name) or ""):
+        return channel
     if name == "color":
         if not _COLOR.fullmatch(text):
             raise ValueError(

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
 from limnd2_xr.arrays.attrs import METADATA_ATTR
 from limnd2_xr.arrays.dataset import SOURCE_KEY, dataset_of
 from limnd2_xr.arrays.readback import find_labels
-from limnd2_xr.errors import Nd2Error, warn_user
+from limnd2_xr.errors import Nd2Error
 from limnd2_xr.frames.opening import find_frames, open_index, read_raw
 from limnd2_xr.frames.store import StoreState
 from limnd2_xr.model.document import Nd2Document
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from limnd2_xr.model.raw import RawMetadata
 
 __all__ = ["Origin", "find_origin"]
+
+Picks: TypeAlias = dict[str, "NDArray[np.int64] | None"]
+"""For each dimension the indices that were picked; None where that is not known."""
 
 FRAME_DIMS: Final = ("U", "T", "P", "Z")
 
@@ -58,13 +61,17 @@ class Origin:
     """Its metadata as stored."""
     index: ChunkIndex = field(repr=False)
     """All its chunks."""
-    picked: dict[str, NDArray[np.int64]]
-    """For each dimension of the file, which of its indices the array has, in order."""
+    picked: Picks
+    """For each dimension of the file, which of its indices the array has, in order.
+
+    None for C, Y, X or S that have other labels than the file: they may have been
+    relabelled or be something else. Those of the loops are known.
+    """
 
     @cached_property
     def dataset(self) -> xr.Dataset:
-        """What opening the file gives, with the array's selection."""
-        return dataset_of(self.state, frozenset({"image"})).isel(dict(self.picked))
+        """What opening the file gives, the pixels left out."""
+        return dataset_of(self.state, frozenset({"image"}))
 
     @property
     def is_whole(self) -> bool:
@@ -90,7 +97,8 @@ class Origin:
         if dim not in self.picked:
             return True
         length = self.state.shape[self.state.dims.index(dim)]
-        return np.array_equal(self.picked[dim], np.arange(length))
+        at = self.picked[dim]
+        return at is not None and np.array_equal(at, np.arange(length))
 
     def frames(self, dims: tuple[str, ...]) -> NDArray[np.int64]:
         """Frame numbers of the file, of the shape of the array's loops in this order.
@@ -103,7 +111,9 @@ class Origin:
         numbers = self.state.axes.sequence()
         own = self.state.axes.dims
         for axis, dim in enumerate(own):
-            numbers = numbers.take(self.picked[dim], axis=axis)
+            at = self.picked[dim]
+            assert at is not None  # noqa: S101 - there is no origin without
+            numbers = numbers.take(at, axis=axis)
         kept = [own.index(dim) for dim in dims if dim in own]
         rest = [axis for axis in range(len(own)) if axis not in kept]
         numbers = numbers.transpose(*rest, *kept)[(0,) * len(rest)]
@@ -127,41 +137,42 @@ def read_payload(source: ByteSource, name: str, entry: Any) -> bytes:
     return RegionCache(source).chunks({name: entry})[name]
 
 
-def find_origin(image: xr.DataArray) -> Origin | None:
-    """Return the file behind an array, None if it remembers none.
+def find_origin(image: xr.DataArray) -> tuple[Origin | None, str]:
+    """Return the file behind an array, None if it remembers none, and what that loses.
 
     Parameters
     ----------
     image
         With the dims of an opened image, or fewer of its loops.
 
-    Warns
-    -----
-    Nd2Warning
-        If the array remembers a file that cannot be read any more, or that is not the
-        one it was opened from.
+    Returns
+    -------
+    tuple
+        The file, and what cannot be taken along from a file that the array remembers,
+        but that cannot be read any more, is not what the array was opened from, or has
+        other labels along the loops; "" if that is not so.
     """
     spec = image.encoding.get(SOURCE_KEY)
     text = image.attrs.get(METADATA_ATTR)
     if spec is None or text is None:
-        return None
+        return None, ""
+    lost = f"other chunks of {spec.name}"
     try:
         found = _open(spec)
     except (Nd2Error, OSError, ValueError) as error:
-        warn_user(f"chunks of the original file are not taken along: {error}")
-        return None
+        return None, f"{lost} ({error})"
     if found.state.document != Nd2Document.from_json(text):
-        warn_user(
-            f"chunks of {spec.name} are not taken along: its metadata are not those "
-            "that the array was opened with"
-        )
-        return None
-    picked = _picked(image, found.state)
-    if picked is None:
-        return None
-    return Origin(
+        why = "its metadata are not those that the array was opened with"
+        return None, f"{lost} ({why})"
+    whole = dataset_of(found.state, frozenset({"image"}))
+    picked = {dim: find_labels(image, whole, dim) for dim in found.state.dims}
+    strange = [dim for dim in FRAME_DIMS if dim in picked and picked[dim] is None]
+    if strange:
+        return None, f"{lost} (it has other labels along {', '.join(strange)})"
+    origin = Origin(
         spec=spec, state=found.state, raw=found.raw, index=found.index, picked=picked
     )
+    return origin, ""
 
 
 def _open(spec: SourceSpec) -> _File:
@@ -179,12 +190,3 @@ def _open(spec: SourceSpec) -> _File:
             table=table,
         )
     return _File(state=state, raw=raw, index=opened.index)
-
-
-def _picked(
-    image: xr.DataArray, state: StoreState
-) -> dict[str, NDArray[np.int64]] | None:
-    """Find the array's labels among those of the file; None if one is not there."""
-    whole = dataset_of(state, frozenset({"image"}))
-    picked = {dim: find_labels(image, whole, dim) for dim in state.dims}
-    return None if any(found is None for found in picked.values()) else picked

@@ -16,11 +16,17 @@ from limnd2_xr.arrays.carried import ChunkPayloads, carried_chunks, selected_col
 from limnd2_xr.arrays.described import Description, describe
 from limnd2_xr.arrays.described_loops import loop_order
 from limnd2_xr.arrays.origin import Origin, find_origin
-from limnd2_xr.arrays.readback import align, differences, read_back, same_coordinate
+from limnd2_xr.arrays.readback import (
+    differences,
+    find_labels,
+    read_back,
+    same_coordinate,
+)
 from limnd2_xr.errors import warn_user
 from limnd2_xr.frames.layout import PixelLayout
 from limnd2_xr.frames.packing import check_dtype, row_nbytes
 from limnd2_xr.model.attributes import Attributes
+from limnd2_xr.model.description_text import agreeing_description
 from limnd2_xr.model.document import Nd2Document
 from limnd2_xr.model.raw import METADATA_CHUNKS, encode_raw
 from limnd2_xr.model.records import FrameRecords
@@ -51,7 +57,6 @@ OnLoss: TypeAlias = Literal["warn", "raise", "ignore"]
 
 _DIMS: Final = ("U", "T", "P", "Z", "C", "Y", "X", "S")
 _RGB: Final = ("R", "G", "B")
-_PER_FRAME: Final = ("time", "acquired", "stage_x", "stage_y", "stage_z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +127,7 @@ def plan_write(image: xr.DataArray, options: WriteOptions) -> WritePlan:
         ``"warn"``.
     """
     image = with_image_dims(image)
-    origin = find_origin(image)
+    origin, forgotten = find_origin(image)
     base = origin.state.document if origin else document_of(image.attrs)
     attributes = _attributes(image, base, options)
     found, raw, losses = _description(image, attributes, origin, base)
@@ -135,6 +140,8 @@ def plan_write(image: xr.DataArray, options: WriteOptions) -> WritePlan:
         raise AssertionError(f"{axes} for {dict(image.sizes)}")  # pragma: no cover
     numbers = axes.sequence().transpose([axes.dims.index(dim) for dim in order])
     made, lost = _chunks(found, raw, origin, numbers, order)
+    if forgotten:
+        losses.append(forgotten)
     if "missing" in image.coords and bool(image.coords["missing"].any()):
         count = int(image.coords["missing"].sum())
         losses.append(f"coordinate missing ({count} missing frames are written as 0)")
@@ -269,22 +276,32 @@ def _description(
     First those that the array came with, as they are: if they read as what the array
     has, nothing was changed. Else those that its coordinates describe.
     """
-    layout, n_frames = _layout(attributes, image), attributes.sequence_count
+    layout = _layout(attributes, image)
     if origin is not None and _fits(image, origin):
         kept = Description(
             document=replace(origin.state.document, attributes=attributes),
             records=origin.state.records,
         )
-        found = read_back(kept.document, kept.records, layout, n_frames)
-        if not differences(image, found):
+        if not _losses(image, kept, layout):
             return *_stored(kept, origin), []
     same = _comparison(image, origin, base)
     made = describe(image, attributes, base, same)
     if origin is not None:
         made = _with_recorded(made, image, origin, same)
     made, raw = _stored(made, origin)
-    found = read_back(made.document, made.records, layout, n_frames)
-    return made, raw, differences(image, found)
+    return made, raw, _losses(image, made, layout)
+
+
+def _losses(image: xr.DataArray, made: Description, layout: PixelLayout) -> list[str]:
+    """Say what of an array will be read back differently."""
+    count = made.document.attributes.sequence_count
+    found = read_back(made.document, made.records, layout, count)
+    text = image.attrs.get("description")
+    if isinstance(text, str) and text != found.attrs.get("description"):
+        # Its counts of frames and channels follow them: nothing is lost by that.
+        agreed = agreeing_description(text, made.document)
+        image = image.assign_attrs(description=agreed)
+    return differences(image, found)
 
 
 def _stored(
@@ -322,7 +339,7 @@ def _comparison(
     if base is None:
         return lambda _name: False
     if origin is not None:
-        known = origin.dataset
+        whole, picked = origin.dataset, dict(origin.picked)
     else:
         count = max(base.attributes.sequence_count, 1)
         attributes = base.attributes
@@ -334,16 +351,31 @@ def _comparison(
             dtype=attributes.dtype,
             row_nbytes=attributes.row_nbytes,
         )
-        known = align(read_back(base, FrameRecords(), layout, count), image)
+        whole = read_back(base, FrameRecords(), layout, count)
+        dims = map(str, whole.dims)
+        picked = {dim: find_labels(image, whole, dim) for dim in dims}
+    known = whole.drop_dims([dim for dim, at in picked.items() if at is None])
+    known = known.isel({dim: at for dim, at in picked.items() if at is not None})
 
     def same(name: str) -> bool:
         if name not in image.coords:
             return True
+        if name in picked and not _in_place(name, picked[name], whole.sizes[name]):
+            return False
         return name in known.coords and same_coordinate(
             image.coords[name], known.coords[name]
         )
 
     return same
+
+
+def _in_place(dim: str, at: NDArray[np.int64] | None, length: int) -> bool:
+    """Whether what a file says of a dim is true of the part of it that was picked."""
+    if at is None:
+        return False
+    if dim in {"Y", "X"}:
+        return bool((np.diff(at) == 1).all())
+    return np.array_equal(at, np.arange(length))
 
 
 def _with_recorded(
@@ -353,35 +385,39 @@ def _with_recorded(
     same: Callable[[str], bool],
 ) -> Description:
     """Keep what was recorded of the frames where the array tells nothing else of them."""
-    if not all(map(same, _PER_FRAME)):
-        return made
     order = loop_order(image, made.document.experiment)
     frames = origin.frames(order).ravel()
-    old = origin.state.records
-    columns = {
+    old, new = origin.state, made.records
+    kept = {
         name: None
-        if (values := getattr(old, name)) is None
+        if (values := getattr(old.records, name)) is None
         else _picked(values, frames)
         for name in FrameRecords.__dataclass_fields__
     }
-    times = columns["times_ms"] if old.has_times else made.records.times_ms
+    if not (same("time") and old.records.has_times):
+        kept["times_ms"] = new.times_ms
+    still = {axis: same(f"stage_{axis}") for axis in "xyz"}
+    for axis, is_same in still.items():
+        if not is_same:
+            kept[axis] = getattr(new, axis)
+    if not still["z"]:
+        kept["z1"] = kept["z2"] = None
     document = made.document
-    if origin.has_all_frames:
-        document = replace(
-            document,
-            picture=origin.state.document.picture,
-            acquisition=replace(
-                origin.state.document.acquisition,
-                start_jd=document.acquisition.start_jd,
-            ),
-        )
+    if origin.has_all_frames and all(still.values()):
+        document = replace(document, picture=old.document.picture)
+    if origin.has_all_frames and same("time") and same("acquired"):
+        start = document.acquisition.start_jd
+        acquisition = replace(old.document.acquisition, start_jd=start)
+        document = replace(document, acquisition=acquisition)
+    dropped = {"Z1", "Z2"} if not still["z"] else set()
     recorded = tuple(
         replace(column, size=len(frames))
-        for column in origin.state.document.recorded_columns
+        for column in old.document.recorded_columns
+        if column.id not in dropped
     )
     return Description(
         document=replace(document, recorded_columns=recorded),
-        records=FrameRecords(**{**columns, "times_ms": times}),
+        records=FrameRecords(**kept),
     )
 
 
@@ -411,16 +447,12 @@ def _chunks(
     changed = {name: level for name, level in raw.levels.items() if name not in kept}
     made = encode_raw(replace(raw, levels=changed))
     described = {f"CustomData|{c.id}!" for c in found.document.recorded_columns}
-    if not origin.has_all_frames:
+    if not origin.is_whole:
         frames = origin.frames(order)
         by_number = np.empty(frames.size, np.int64)
         by_number[numbers.ravel()] = frames.ravel()
-        columns = selected_columns(origin, by_number)
-        made |= {
-            name: payload
-            for name, payload in columns.items()
-            if name in described and name not in made
-        }
+        told = described - (made.keys() & METADATA_CHUNKS)
+        made |= selected_columns(origin, by_number, told)
     carried = carried_chunks(origin, frozenset({*made, *METADATA_CHUNKS}))
     lost = [name for name in carried.lost if name not in described]
     return ChunkPayloads(made, origin, (*kept, *carried.names)), lost
