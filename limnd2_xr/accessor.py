@@ -12,11 +12,13 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
+    import pandas as pd
     from dask.delayed import Delayed
     from numpy.typing import DTypeLike
 
     from limnd2_xr.arrays.chunk_access import ChunkInfo
     from limnd2_xr.arrays.frame_metadata import FrameMetadata
+    from limnd2_xr.arrays.regions_of_interest import ImageRoi
     from limnd2_xr.arrays.write_plan import Compression, OnLoss
     from limnd2_xr.model.document import Nd2Document
 
@@ -88,6 +90,47 @@ class _Nd2Accessor:
         from limnd2_xr.arrays.frame_metadata import missing_frames
 
         return missing_frames(self._obj)
+
+    @property
+    def rois(self) -> tuple[ImageRoi, ...]:
+        """ROIs of the file behind the object, each with outlines and masks in pixels.
+
+        Raises
+        ------
+        Nd2Error
+            If the object does not remember its file.
+        """
+        from limnd2_xr.arrays.chunk_access import source_of
+        from limnd2_xr.arrays.regions_of_interest import rois_of
+        from limnd2_xr.frames.store import FrameStore
+
+        with FrameStore.open(source_of(self._obj)) as store:
+            return rois_of(store)
+
+    def events(self) -> pd.DataFrame:
+        """Table of frames and events, as NIS-Elements shows it under Recorded Data.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row a frame and one an event, by time: time, indices, the recorded
+            columns under their titles with units, and what happened.
+
+        Raises
+        ------
+        Nd2Error
+            If the object does not remember its file.
+        ModuleNotFoundError
+            If pandas is not installed.
+        """
+        import pandas as pd
+
+        from limnd2_xr.arrays.chunk_access import source_of
+        from limnd2_xr.arrays.tables import table_of
+        from limnd2_xr.frames.store import FrameStore
+
+        with FrameStore.open(source_of(self._obj)) as store:
+            return pd.DataFrame(table_of(store))
 
     def chunks(self) -> list[ChunkInfo]:
         """Every chunk of the file behind the object: name, offset, size, encoding.

@@ -11,6 +11,9 @@ from xarray.backends import CachingFileManager
 
 from limnd2_xr.arrays.dataset import dataset_of, open_state, reopened
 from limnd2_xr.arrays.labels import labels_group
+from limnd2_xr.arrays.levels import levels_group
+from limnd2_xr.arrays.regions_of_interest import rois_group
+from limnd2_xr.arrays.tables import events_group, recorded_group
 from limnd2_xr.errors import Nd2Error, warn_user
 
 if TYPE_CHECKING:
@@ -82,5 +85,5 @@ def groups_of(state: StoreState) -> dict[str, xr.Dataset]:
 _BUILDERS: tuple[
     Callable[[StoreState, CachingFileManager[FrameStore]], dict[str, xr.Dataset]],
     ...,
-] = (labels_group,)
+] = (labels_group, rois_group, recorded_group, events_group, levels_group)
 """Each makes the groups of one kind of content."""

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import xarray as xr
-from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from limnd2_xr.arrays.coords import coordinates
+from limnd2_xr.arrays.lazy import ChunkFrameArray
 from limnd2_xr.errors import CorruptChunk, Nd2Error, warn_user
 from limnd2_xr.frames.masks import assemble, decode_rle, decode_tile
-from limnd2_xr.frames.planner import normalize, outer_shape, pick_array
 from limnd2_xr.model.channels import unique_names
 from limnd2_xr.model.layers import decode_raster_layers, parse_rle_layers
 from limnd2_xr.variants.decode import decode
@@ -36,7 +35,7 @@ RASTER_LAYERS: Final = "CustomData|BinaryMetadata_v2!"
 _INDEXES: Final = ("U", "T", "P", "Z", "Y", "X")
 
 
-class LabelArray(BackendArray):
+class LabelArray(ChunkFrameArray):
     """Label images of one layer over the loop dims; each frame is read when asked for.
 
     Parameters
@@ -49,48 +48,23 @@ class LabelArray(BackendArray):
         Which layer.
     """
 
-    dtype = np.dtype(np.uint32)
-
     def __init__(
         self,
         manager: CachingFileManager[FrameStore],
         state: StoreState,
         layer: BinaryLayer,
     ) -> None:
-        self._manager = manager
-        self._state = state
-        self._layer = layer
         layout = state.table.layout
-        self.shape = (*state.axes.shape, layout.height, layout.width)
+        frame_shape = (layout.height, layout.width)
+        super().__init__(manager, state, frame_shape, np.dtype(np.uint32))
+        self._layer = layer
 
     def __dask_tokenize__(self) -> tuple[str, BinaryLayer]:
         return self._state.token, self._layer
 
-    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
-        return indexing.explicit_indexing_adapter(
-            key, self.shape, indexing.IndexingSupport.OUTER, self._read
-        )
-
-    def _read(self, key: tuple[Any, ...]) -> NDArray[np.uint32]:
-        dims = (*self._state.axes.dims, "Y", "X")
-        picks = [
-            normalize(k, n, dim)
-            for k, n, dim in zip(key, self.shape, dims, strict=True)
-        ]
-        *loops, rows, columns = (pick_array(pick) for pick in picks)
-        numbers = np.zeros(1, np.int64)
-        for steps, index in zip(self._state.axes.contributions, loops, strict=True):
-            numbers = (numbers[:, None] + steps[index]).ravel()
-        out = np.empty((len(numbers), len(rows), len(columns)), self.dtype)
-        with self._manager.acquire_context() as store:
-            for target, number in zip(out, numbers.tolist(), strict=True):
-                frame = _read_frame(store, self._layer, number, self.shape[-2:])
-                target[...] = frame[np.ix_(rows, columns)]
-        scalar = [not isinstance(k, slice) and np.ndim(k) == 0 for k in key]
-        kept = [
-            n for n, drop in zip(outer_shape(picks), scalar, strict=True) if not drop
-        ]
-        return out.reshape(kept)
+    def read_frame(self, store: FrameStore, number: int) -> NDArray[np.uint32]:
+        """Return the labels of one frame."""
+        return _read_frame(store, self._layer, number, self.shape[-2:])
 
 
 def _read_frame(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from xarray.backends import BackendArray
 from xarray.core import indexing
+
+from limnd2_xr.frames.planner import normalize, outer_shape, pick_array
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
 
     from limnd2_xr.frames.store import FrameStore, StoreState
 
-__all__ = ["FrameArray", "PerFrameArray"]
+__all__ = ["ChunkFrameArray", "FrameArray", "PerFrameArray"]
 
 
 class FrameArray(BackendArray):
@@ -54,6 +57,59 @@ class FrameArray(BackendArray):
         # The context pins the file: another thread cannot evict it while it is read.
         with self._manager.acquire_context() as store:
             return store.read(key)
+
+
+class ChunkFrameArray(BackendArray, ABC):
+    """Images that have a chunk of their own for each frame, such as masks.
+
+    Subclasses read one frame. No frame is read whose index is not asked for.
+
+    Parameters
+    ----------
+    manager
+        Owner of the open `FrameStore`.
+    state
+        What opening the file found out.
+    frame_shape, dtype
+        Of the image of one frame.
+    """
+
+    def __init__(
+        self,
+        manager: CachingFileManager[FrameStore],
+        state: StoreState,
+        frame_shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+    ) -> None:
+        self._manager = manager
+        self._state = state
+        self.shape = (*state.axes.shape, *frame_shape)
+        self.dtype = dtype
+
+    @abstractmethod
+    def read_frame(self, store: FrameStore, number: int) -> NDArray[Any]:
+        """Return the image of one frame."""
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        return indexing.explicit_indexing_adapter(
+            key, self.shape, indexing.IndexingSupport.OUTER, self._read
+        )
+
+    def _read(self, key: tuple[Any, ...]) -> NDArray[Any]:
+        axes = self._state.axes
+        picks = [normalize(k, n, "") for k, n in zip(key, self.shape, strict=True)]
+        indices = [pick_array(pick) for pick in picks]
+        loops = len(axes.dims)
+        numbers = axes.sequence()[np.ix_(*indices[:loops])].ravel()
+        inside = np.ix_(*indices[loops:])
+        out = np.empty((numbers.size, *map(len, indices[loops:])), self.dtype)
+        with self._manager.acquire_context() as store:
+            for target, number in zip(out, numbers.tolist(), strict=True):
+                target[...] = self.read_frame(store, number)[inside]
+        lengths = zip(outer_shape(picks), key, strict=True)
+        return out.reshape(
+            [n for n, k in lengths if isinstance(k, slice) or np.ndim(k)]
+        )
 
 
 class PerFrameArray(BackendArray):
