@@ -91,11 +91,16 @@ class DescriptionItem:
     """Question."""
     description: str = ""
     """Explanation of the question."""
-    value: float | str | None = None
-    """Answer: 0 or 1 of a check, a number, a text, the place of the chosen label, or
-    milliseconds since 1970 of a date; None where only the default is stored."""
-    default: float | str | None = None
+    value: float | None = None
+    """Answer: 0 or 1 of a check, a number, the place of the chosen label, or
+    milliseconds since 1970 of a date; None for texts, and where only the default is
+    stored."""
+    default: float | None = None
     """Answer that the form begins with."""
+    text: str | None = None
+    """Answer of a text; None where only the default is stored."""
+    default_text: str | None = None
+    """Text that the form begins with."""
     is_empty: bool = False
     """Whether it was left empty."""
     is_empty_default: bool = False
@@ -117,7 +122,9 @@ class DescriptionItem:
 
     @property
     def answer(self) -> float | str | None:
-        """Value, else the default; None if neither is stored."""
+        """Value or text, else the default; None if neither is stored."""
+        if self.kind in _TEXTS:
+            return self.default_text if self.text is None else self.text
         return self.default if self.value is None else self.value
 
     @property
@@ -179,7 +186,7 @@ def parse_custom_description(level: Level) -> CustomDescription:
 
     Examples
     --------
-    >>> form = CustomDescription(items=(DescriptionItem(name="Sample", value="A7"),))
+    >>> form = CustomDescription(items=(DescriptionItem(name="Sample", text="A7"),))
     >>> parse_custom_description(custom_description_tree(form)) == form
     True
     """
@@ -258,14 +265,17 @@ def _item(stored: Level) -> DescriptionItem:
     item = fields.level(_ITEM, create=True)
     code = integer(item, "eType", 0)
     kind = ITEM_KINDS[code] if 0 <= code < len(ITEM_KINDS) else code
-    value, default = _FIELDS.get(kind, ("", ""))
+    answers = [_answer(fields, kind, name) for name in _FIELDS.get(kind, ())]
+    value, default = answers or (None, None)
     return DescriptionItem(
         kind=kind,
         id=integer(item, "iID", 0),
         name=exact_text(item, "sName"),
         description=exact_text(item, "sDescription"),
-        value=_answer(fields, kind, value),
-        default=_answer(fields, kind, default),
+        value=None if isinstance(value, str) else value,
+        default=None if isinstance(default, str) else default,
+        text=value if isinstance(value, str) else None,
+        default_text=default if isinstance(default, str) else None,
         is_empty=flag(item, "bEmpty"),
         is_empty_default=flag(item, "bEmptyDefault"),
         is_mandatory=flag(item, "bMandatory"),
@@ -279,7 +289,7 @@ def _item(stored: Level) -> DescriptionItem:
 
 
 def _answer(fields: Level, kind: ItemKind | int, name: str) -> float | str | None:
-    stored = fields.get(name) if name else None
+    stored = fields.get(name)
     if stored is None:
         return None
     if kind == "number":
@@ -341,31 +351,26 @@ def _fields(item: DescriptionItem) -> Level:
 
 
 def _answers(item: DescriptionItem) -> list[Field]:
+    is_text = item.kind in _TEXTS
+    texts, numbers = (item.text, item.default_text), (item.value, item.default)
+    given, other = (texts, numbers) if is_text else (numbers, texts)
     names = _FIELDS.get(item.kind)
-    given = [item.value, item.default]
-    if names is None:
-        if given != [None, None]:
-            raise ValueError(f"item {item.name!r} of kind {item.kind!r} has no answer")
-        return []
-    pairs = zip(names, given, strict=True)
+    if other != (None, None) or (names is None and given != (None, None)):
+        raise ValueError(
+            f"item {item.name!r} of kind {item.kind!r} has an answer of another kind"
+        )
+    pairs = zip(names or (), given, strict=names is not None)
     return [_stored(item, name, value) for name, value in pairs if value is not None]
 
 
 def _stored(item: DescriptionItem, name: str, value: float | str) -> Field:
-    if (item.kind in _TEXTS) != isinstance(value, str):
-        raise ValueError(f"item {item.name!r} is a {item.kind}, not {value!r}")
     if isinstance(value, str):
         return string(name, value)
     if item.kind == "number":
         return f64(name, value)
-    make = i64 if item.kind == "date" else i32
-    return make(name, _whole_number(item, value))
-
-
-def _whole_number(item: DescriptionItem, value: float) -> int:
-    if value != value // 1:
+    if not float(value).is_integer():
         raise ValueError(f"item {item.name!r} is a {item.kind}, not {value!r}")
-    return int(value)
+    return (i64 if item.kind == "date" else i32)(name, int(value))
 
 
 def _code(item: DescriptionItem) -> int:

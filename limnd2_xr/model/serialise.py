@@ -166,12 +166,23 @@ def _from_union(options: tuple[Any, ...], plain: Any) -> Any:
     if len(rest) == 1:
         return from_plain(rest[0], plain)
     if not isinstance(plain, dict):
-        raise ValueError(f"{plain!r} names no kind")  # noqa: TRY004
+        return _from_scalars(rest, plain)
     kind = plain.get(_KIND)
     for option in rest:
         if option.__name__ == kind:
             return from_plain(option, {k: v for k, v in plain.items() if k != _KIND})
     raise ValueError(f"{kind!r} is no known kind")
+
+
+def _from_scalars(options: list[Any], plain: Any) -> Any:
+    """Value of the first option that it fits: a known word, else its code."""
+    for option in options:
+        if not is_dataclass(option):
+            try:
+                return from_plain(option, plain)
+            except ValueError:
+                continue
+    raise ValueError(f"{plain!r} names no kind")
 
 
 def _from_tuple(items: tuple[Any, ...], plain: Any) -> tuple[Any, ...]:

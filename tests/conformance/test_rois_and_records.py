@@ -28,9 +28,9 @@ from limnd2_xr.model.custom_description import (
     custom_description_tree,
     parse_custom_description,
 )
+from limnd2_xr.model.event_words import EVENT_LABELS
 from limnd2_xr.model.events import (
     EVENT_CHUNKS,
-    EVENT_LABELS,
     WRITTEN_CHUNK,
     Event,
     Stimulation,
@@ -122,8 +122,8 @@ EVENTS = (
 FORM = CustomDescription(
     name="Sample form",
     items=(
-        DescriptionItem(kind="text", name="Who", value="me"),
-        DescriptionItem(kind="long text", name="Notes", value="a\r\nb"),
+        DescriptionItem(kind="text", name="Who", text="me"),
+        DescriptionItem(kind="long text", name="Notes", text="a\r\nb"),
         DescriptionItem(kind="selection", name="Medium", value=1, labels=("a", "b")),
         DescriptionItem(kind="date", name="When", value=1_700_000_000_000),
     ),

@@ -17,6 +17,7 @@ from limnd2_xr.model.custom_description import (
     custom_description_tree,
     parse_custom_description,
 )
+from limnd2_xr.model.serialise import from_json, to_json
 from limnd2_xr.model.tree_building import f64, listed, nested, string, struct, u32
 from limnd2_xr.testing.strategies import damaged
 from limnd2_xr.variants import lite
@@ -30,27 +31,35 @@ TEXT = st.text(
     st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8
 )
 WHOLE = st.integers(-(2**31), 2**31 - 1)
+TEXTS = ("text", "long text")
 ANSWERS: dict[Any, Any] = {
     "check": WHOLE,
     "number": st.floats(),
     "text": TEXT,
     "selection": WHOLE,
     "long text": TEXT,
-    "date": st.integers(-(2**63), 2**63 - 1),
+    "date": st.integers(-(2**53), 2**53),
 }
 
 
 @st.composite
 def items(draw: DrawFn) -> DescriptionItem:
     kind = draw(st.sampled_from(ITEM_KINDS) | st.integers(7, 2**32 - 1))
-    answer = st.none() | ANSWERS.get(kind, st.none())
+    number, text = (
+        st.none() | ANSWERS[kind]
+        if (kind in ANSWERS) and is_text == (kind in TEXTS)
+        else st.none()
+        for is_text in (False, True)
+    )
     return DescriptionItem(
         kind=kind,
         id=draw(WHOLE),
         name=draw(TEXT),
         description=draw(TEXT),
-        value=draw(answer),
-        default=draw(answer),
+        value=draw(number),
+        default=draw(number),
+        text=draw(text),
+        default_text=draw(text),
         is_empty=draw(st.booleans()),
         is_empty_default=draw(st.booleans()),
         is_mandatory=draw(st.booleans()),
@@ -75,6 +84,7 @@ def stored(tree: Level) -> Level:
 @given(FORMS)
 def test_what_is_written_is_read(form: CustomDescription) -> None:
     assert same(parse_custom_description(stored(custom_description_tree(form))), form)
+    assert same(from_json(CustomDescription, to_json(form)), form)
 
 
 @given(FORMS, FORMS, st.data())
@@ -110,8 +120,8 @@ def test_unknown_fields_and_nesting_stay() -> None:
     base = struct(nested("CLxCustomDescription", content))
     form = parse_custom_description(base)
     (found,) = form.items
-    assert (found.kind, found.name, found.value) == ("text", "Who", "me")
-    edited = replace(form, items=(replace(found, value="you", places=5),))
+    assert (found.kind, found.name, found.text) == ("text", "Who", "me")
+    edited = replace(form, items=(replace(found, text="you", places=5),))
     assert custom_description_tree(edited, base).to_plain() == {
         "CLxCustomDescription": {
             "sName": "Form",
@@ -132,7 +142,7 @@ def test_unknown_fields_and_nesting_stay() -> None:
 
 
 def test_a_long_text_stands_in_a_text() -> None:
-    form = CustomDescription(items=(DescriptionItem(kind="long text", value="a\nb"),))
+    form = CustomDescription(items=(DescriptionItem(kind="long text", text="a\nb"),))
     tree = custom_description_tree(form).to_plain()
     assert isinstance(tree, dict)
     (item,) = tree["CLxCustomDescription"]["vData"]
@@ -150,8 +160,8 @@ def test_a_long_text_stands_in_a_text() -> None:
             DescriptionItem(kind="number", value=1234.5, places=1, number_format=1),
             "1.2e+03",
         ),
-        (DescriptionItem(kind="text", value="", default="d"), ""),
-        (DescriptionItem(kind="text", value="x", is_empty=True), ""),
+        (DescriptionItem(kind="text", text="", default_text="d"), ""),
+        (DescriptionItem(kind="text", text="x", is_empty=True), ""),
         (DescriptionItem(kind="selection", value=2, labels=("a",)), ""),
         (DescriptionItem(kind="date", value=86_400_000), "1970-01-02T00:00:00"),
         (
@@ -170,11 +180,11 @@ def test_shown(item: DescriptionItem, shown: str) -> None:
 @pytest.mark.parametrize(
     "item",
     [
-        DescriptionItem(kind="check", value="yes"),
+        DescriptionItem(kind="check", text="yes"),
         DescriptionItem(kind="text", value=1.0),
         DescriptionItem(kind="check", value=0.5),
         DescriptionItem(kind=8, value=1),
-        DescriptionItem(kind="unknown", default=""),
+        DescriptionItem(kind="unknown", default_text=""),
         DescriptionItem(kind="colour"),  # type: ignore[arg-type]
         DescriptionItem(id=2**40),
         DescriptionItem(kind="date", value=float("inf")),

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from limnd2_xr.errors import CorruptChunk
 from limnd2_xr.model.comparison import same
+from limnd2_xr.model.event_words import EVENT_LABELS, EVENT_MEANINGS
 from limnd2_xr.model.events import (
-    EVENT_LABELS,
-    EVENT_MEANINGS,
     WRITTEN_CHUNK,
     Event,
     Stimulation,
@@ -21,6 +20,7 @@ from limnd2_xr.model.events import (
     merged_events,
     parse_events,
 )
+from limnd2_xr.model.serialise import from_plain, to_plain
 from limnd2_xr.model.tree_building import f64, listed, nested, string, struct, u32
 from limnd2_xr.testing.strategies import damaged
 from limnd2_xr.testing.trees import to_xml
@@ -61,6 +61,7 @@ def stored(tree: Level) -> Level:
 @given(LISTS)
 def test_what_is_written_is_read(events: tuple[Event, ...]) -> None:
     assert same(parse_events(stored(events_tree(events))), events)
+    assert same(from_plain(tuple[Event, ...], to_plain(events)), events)
 
 
 @given(LISTS, LISTS, st.data())

@@ -19,6 +19,7 @@ from limnd2_xr.model.rois import (
     RoiKeyFrame,
     parse_rois,
 )
+from limnd2_xr.model.serialise import from_plain, to_plain
 from limnd2_xr.model.tree_building import boolean, f64, nested, string, struct, u32
 from limnd2_xr.testing.strategies import damaged
 from limnd2_xr.variants import lite
@@ -92,6 +93,7 @@ def stored(tree: Level) -> Level:
 @given(LISTS)
 def test_what_is_written_is_read(rois: list[Roi]) -> None:
     assert same(parse_rois(stored(rois_tree(rois))), in_order(rois))
+    assert same(from_plain(tuple[Roi, ...], to_plain(tuple(rois))), tuple(rois))
 
 
 @given(LISTS, LISTS, st.data())
