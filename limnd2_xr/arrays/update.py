@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import os
+from collections import ChainMap
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 import xarray as xr
 
 from limnd2_xr.arrays.described import with_attributes
+from limnd2_xr.arrays.label_writing import label_payloads
+from limnd2_xr.arrays.labels import RLE_LAYERS, layers_of
 from limnd2_xr.container.source import SourceSpec
 from limnd2_xr.container.update import update_chunks
 from limnd2_xr.frames.opening import find_frames, open_index, read_raw
+from limnd2_xr.frames.store import FrameStore
 from limnd2_xr.model.document import Nd2Document
 from limnd2_xr.model.raw import METADATA_CHUNKS, encode_raw
 from limnd2_xr.model.records import RecordedColumn, encode_column
 from limnd2_xr.model.to_raw import Base
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, MutableMapping
 
     from numpy.typing import ArrayLike, NDArray
 
+    from limnd2_xr.arrays.label_writing import Labels
     from limnd2_xr.model.axes import Axes
 
 __all__ = ["update_nd2"]
@@ -36,6 +41,7 @@ def update_nd2(
     *,
     attrs: Mapping[str, Any] | None = None,
     columns: Mapping[str, xr.DataArray | ArrayLike] | None = None,
+    labels: Labels | None = None,
     chunks: Mapping[str, bytes | None] | None = None,
 ) -> None:
     """Change what a file says, without rewriting its pixels.
@@ -54,6 +60,9 @@ def update_nd2(
         Recorded columns by their ID: one number or text a frame, in the order of the
         frame numbers, or an array over the loop dims. The attributes ``units`` and
         ``long_name`` of an array are its unit and its title.
+    labels
+        Label images to add as binary layers, or to put in the place of layers of the
+        same name: whole numbers over Y, X and any of the loop dims.
     chunks
         Payloads by chunk name; None removes a chunk.
 
@@ -94,11 +103,19 @@ def update_nd2(
     base = Base(raw=raw, document=document, records=records)
     stored = opened.payloads
     encoded = encode_raw(changed.to_raw(records, base=base))
-    put = {
+    put: MutableMapping[str, bytes] = {
         name: payload
         for name, payload in encoded.items()
         if stored.get(name) != payload and name not in made
     } | made
+    if labels is not None:
+        with FrameStore.open(spec) as store:
+            tiled = [layer for layer in layers_of(store) if layer.kind == "raster"]
+            known = store.read_chunk(RLE_LAYERS) if RLE_LAYERS in opened.index else None
+        shape = (table.layout.height, table.layout.width)
+        # Read once more when they are written: only one of them is in memory then.
+        masks = label_payloads(labels, axes, shape, known, tiled)
+        put = ChainMap(put, cast("dict[str, bytes]", masks))
     remove = [
         name for name in METADATA_CHUNKS if name in opened.index and name not in encoded
     ]

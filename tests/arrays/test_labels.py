@@ -126,3 +126,40 @@ def test_a_damaged_mask_names_its_chunk(tmp_path: Path) -> None:
         assert tree["labels"]["nuclei"].isel(T=0, Z=0).any()
         with pytest.raises(limnd2_xr.CorruptChunk, match="RleZip"):
             tree["labels"]["nuclei"].isel(T=1, Z=1).load()
+
+
+def test_labels_are_added_to_a_file_without_touching_its_pixels(tmp_path: Path) -> None:
+    path = saved(tmp_path, {})
+    before = path.read_bytes()
+    dims = ("T", "Z", "Y", "X")
+    cells = xr.DataArray(masks(3), dims=dims, attrs={"color": "#00ffff"}, name="cells")
+    limnd2_xr.update_nd2(path, labels=cells.astype("int64").chunk({"T": 1}))
+    assert path.read_bytes().startswith(before[:-40])
+    with xr.open_datatree(path, engine="nd2") as tree:
+        assert np.array_equal(tree["labels"]["cells"], masks(3))
+        assert tree["labels"]["cells"].attrs["color"] == "#00ffff"
+    still = xr.DataArray(masks(4)[0, 0], dims=("Y", "X"))
+    limnd2_xr.update_nd2(path, labels={"still": still, "cells": cells + 1})
+    with xr.open_datatree(path, engine="nd2") as tree:
+        assert list(tree["labels"].data_vars) == ["cells", "still"]
+        assert np.array_equal(tree["labels"]["cells"], masks(3) + 1)
+        assert np.array_equal(tree["labels"]["still"].isel(T=2, Z=1), masks(4)[0, 0])
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (xr.DataArray(np.zeros((40, 50)), dims=("Y", "X")), "whole numbers"),
+        (xr.DataArray(np.zeros((40, 51), int), dims=("Y", "X")), "51 values along X"),
+        (xr.DataArray(np.zeros((2, 40, 50), int), dims=("P", "Y", "X")), "dims P"),
+        (xr.DataArray(np.full((40, 50), -1), dims=("Y", "X")), "-1"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(
+    tmp_path: Path, labels: xr.DataArray, message: str
+) -> None:
+    path = saved(tmp_path, {})
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=message):
+        limnd2_xr.update_nd2(path, labels=labels)
+    assert path.read_bytes() == before
