@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, cast
 
 import numpy as np
@@ -89,13 +90,11 @@ def described_experiment(
             loops.append(known)
         else:
             loops.append(make[dim](image, known))
-    return Experiment(
-        loops=tuple(loops),
-        spectral=base.spectral if base and same("C") else None,
-        application=base.application if base else "",
-        description=base.description if base else "",
-        camera=base.camera if base else "",
-    )
+    spectral = base.spectral if base and same("C") else None
+    if base is None or not (loops or spectral):
+        # Without a loop a file has no experiment that could say more.
+        return Experiment(loops=tuple(loops))
+    return replace(base, loops=tuple(loops), spectral=spectral)
 
 
 def steps_of(values: NDArray[np.float64]) -> float | None:

@@ -6,6 +6,7 @@ dataset documents for it; one whose unit is unknown is refused, never guessed.
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import numpy as np
@@ -20,13 +21,13 @@ Unit: TypeAlias = Literal["um", "nm", "s"]
 """Units of the dataset."""
 
 _METRES: Final = {
-    "m": 1.0,
-    "cm": 1e-2,
-    "mm": 1e-3,
-    "um": 1e-6,
-    "nm": 1e-9,
-    "pm": 1e-12,
-    "angstrom": 1e-10,
+    "m": Fraction(1),
+    "cm": Fraction(1, 100),
+    "mm": Fraction(1, 1000),
+    "um": Fraction(1, 10**6),
+    "nm": Fraction(1, 10**9),
+    "pm": Fraction(1, 10**12),
+    "angstrom": Fraction(1, 10**10),
 }
 _LENGTH_NAMES: Final = {
     "meter": "m",
@@ -45,13 +46,13 @@ _LENGTH_NAMES: Final = {
     "\u00e5": "angstrom",
 }
 _SECONDS: Final = {
-    "s": 1.0,
-    "ms": 1e-3,
-    "us": 1e-6,
-    "ns": 1e-9,
-    "min": 60.0,
-    "h": 3600.0,
-    "d": 86_400.0,
+    "s": Fraction(1),
+    "ms": Fraction(1, 1000),
+    "us": Fraction(1, 10**6),
+    "ns": Fraction(1, 10**9),
+    "min": Fraction(60),
+    "h": Fraction(3600),
+    "d": Fraction(86_400),
 }
 _TIME_NAMES: Final = {
     "sec": "s",
@@ -115,16 +116,15 @@ def in_unit(coordinate: xr.DataArray, unit: Unit) -> NDArray[np.float64]:
             f"converted to {unit}: convert the values and set its attribute units to "
             f"{unit!r}"
         )
-    return numbers if factor == 1.0 else numbers * factor
+    # 0.61 um are 610 nm, which 0.61 times the float 1e-6 / 1e-9 is not.
+    return numbers * float(factor.numerator) / float(factor.denominator)
 
 
-def _factor(stated: str, unit: Unit) -> float | None:
+def _factor(stated: str, unit: Unit) -> Fraction | None:
     scale, names = (_SECONDS, _TIME_NAMES) if unit == "s" else (_METRES, _LENGTH_NAMES)
     name = stated.strip()
     for candidate in (name, name.lower(), name.lower().removesuffix("s")):
         known = names.get(candidate, candidate)
-        if known == unit:
-            return 1.0
         if known in scale:
             return scale[known] / scale[unit]
     return None
