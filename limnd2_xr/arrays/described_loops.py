@@ -297,6 +297,8 @@ def _place(image: xr.DataArray, axis: str) -> NDArray[np.float64] | None:
             values = in_unit(given, "um")
             if np.isfinite(values).any():
                 return values
+            if axis == "z":
+                return None  # the loop does not set Z, as files say it
     if f"stage_{axis}" in image.coords:
         stage = image.coords[f"stage_{axis}"]
         first = stage.isel({dim: 0 for dim in stage.dims if dim != "P"})
