@@ -70,8 +70,9 @@ class Origin:
 
     @cached_property
     def dataset(self) -> xr.Dataset:
-        """What opening the file gives, the pixels left out."""
-        return dataset_of(self.state, frozenset({"image"}))
+        """What opening the file gives, the pixels left out; in memory."""
+        with dataset_of(self.state, frozenset({"image"})) as found:
+            return found.load()
 
     @property
     def is_whole(self) -> bool:
