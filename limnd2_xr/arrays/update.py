@@ -13,12 +13,19 @@ import xarray as xr
 from limnd2_xr.arrays.described import with_attributes
 from limnd2_xr.arrays.label_writing import label_payloads
 from limnd2_xr.arrays.labels import RLE_LAYERS, layers_of
+from limnd2_xr.arrays.units import in_unit
 from limnd2_xr.container.source import SourceSpec
 from limnd2_xr.container.update import update_chunks
 from limnd2_xr.frames.opening import find_frames, open_index, read_raw
 from limnd2_xr.frames.store import FrameStore
 from limnd2_xr.model.document import Nd2Document
-from limnd2_xr.model.raw import METADATA_CHUNKS, encode_raw
+from limnd2_xr.model.raw import (
+    FRAME_TIMES,
+    FRAMES_CACHE,
+    METADATA_CHUNKS,
+    SECOND_CLOCK,
+    encode_raw,
+)
 from limnd2_xr.model.records import RecordedColumn, encode_column
 from limnd2_xr.model.to_raw import Base
 
@@ -32,8 +39,9 @@ if TYPE_CHECKING:
 
 __all__ = ["update_nd2"]
 
-_STAGE: Final = ("X", "Y", "Z", "Z1", "Z2")
-"""Columns that the metadata know as stage positions."""
+_STAGE: Final = {"X": "x", "Y": "y", "Z": "z", "Z1": "z1", "Z2": "z2"}
+"""Columns that the metadata know as stage positions, in um."""
+_CACHES: Final = (FRAME_TIMES, SECOND_CLOCK, FRAMES_CACHE)
 
 
 def update_nd2(
@@ -59,7 +67,8 @@ def update_nd2(
     columns
         Recorded columns by their ID: one number or text a frame, in the order of the
         frame numbers, or an array over the loop dims. The attributes ``units`` and
-        ``long_name`` of an array are its unit and its title.
+        ``long_name`` of an array are its unit and its title. ``X``, ``Y`` and ``Z`` are
+        where the stage was, in um.
     labels
         Label images to add as binary layers, or to put in the place of layers of the
         same name: whole numbers over Y, X and any of the loop dims.
@@ -95,14 +104,24 @@ def update_nd2(
         axes, table = find_frames(source, opened, document)
     changed = with_attributes(document, attrs or {})
     made: dict[str, bytes] = {}
+    before = {column.id: column for column in document.recorded_columns}
+    placed = records
     for name, values in (columns or {}).items():
-        column, payload = _column(name, values, axes, table.n_frames)
-        made[f"CustomData|{name}!"] = payload
-        others = tuple(c for c in changed.recorded_columns if c.id != name)
-        changed = replace(changed, recorded_columns=(*others, column))
+        chunk_name = f"CustomData|{name}!"
+        if chunk_name in _CACHES or (chunk_name in opened.index and name not in before):
+            raise ValueError(
+                f"{name!r} is no column: the chunk {chunk_name} is another"
+            )
+        column, found = _column(name, values, axes, table.n_frames, before.get(name))
+        if name in _STAGE:
+            placed = replace(placed, **{_STAGE[name]: found})
+            changed = _with_first(changed, name, float(found[0]))
+        else:
+            made[chunk_name] = encode_column(found, name)[1]
+        changed = _with_column(changed, column)
     base = Base(raw=raw, document=document, records=records)
     stored = opened.payloads
-    encoded = encode_raw(changed.to_raw(records, base=base))
+    encoded = encode_raw(changed.to_raw(placed, base=base))
     put: MutableMapping[str, bytes] = {
         name: payload
         for name, payload in encoded.items()
@@ -128,26 +147,60 @@ def update_nd2(
 
 
 def _column(
-    name: str, values: xr.DataArray | ArrayLike, axes: Axes, n_frames: int
-) -> tuple[RecordedColumn, bytes]:
+    name: str,
+    values: xr.DataArray | ArrayLike,
+    axes: Axes,
+    n_frames: int,
+    before: RecordedColumn | None,
+) -> tuple[RecordedColumn, NDArray[Any]]:
+    """Return the description of a column and its values by frame number."""
     if not name or "!" in name or "|" in name:
         raise ValueError(f"{name!r} cannot be the ID of a column")
-    title, unit = name, ""
+    title, unit = name, "um" if name in _STAGE else ""
+    if before is not None:
+        title, unit = before.description, before.unit
     if isinstance(values, xr.DataArray):
-        title = str(values.attrs.get("long_name", name))
-        unit = str(values.attrs.get("units", ""))
-        found = _by_number(values, axes)
+        if name in _STAGE:
+            values = values.copy(data=in_unit(values.rename(name), "um"))
+            values.attrs["units"] = unit
+        title = str(values.attrs.get("long_name", title))
+        unit = str(values.attrs.get("units", unit))
+        found = _by_number(values.rename(name), axes)
     else:
         found = np.asarray(values)
     if found.shape != (n_frames,):
         raise ValueError(
             f"column {name} has the shape {found.shape}, but the file has {n_frames} frames"
         )
-    kind, payload = encode_column(found, name)
+    if name in _STAGE:
+        if found.dtype.kind not in "iuf":
+            raise ValueError(f"column {name} holds {found.dtype} values, not numbers")
+        found = found.astype(np.float64)
+    kind, _ = encode_column(found, name)
     column = RecordedColumn(
-        id=name, description=title, unit=unit, kind=kind, group=1, size=n_frames
+        id=name,
+        description=title,
+        unit=unit,
+        kind=kind,
+        group=before.group if before is not None else 1,
+        size=n_frames,
     )
-    return column, payload
+    return column, found
+
+
+def _with_column(document: Nd2Document, column: RecordedColumn) -> Nd2Document:
+    """Describe a column, in the place of one of the same name."""
+    columns = {known.id: known for known in document.recorded_columns}
+    columns[column.id] = column
+    return replace(document, recorded_columns=tuple(columns.values()))
+
+
+def _with_first(document: Nd2Document, name: str, value: float) -> Nd2Document:
+    """Have the position of frame 0, which other readers ask, agree with its column."""
+    if name not in {"X", "Y", "Z"} or not np.isfinite(value):
+        return document
+    changed: dict[str, Any] = {f"{name.lower()}_um": value}
+    return replace(document, picture=replace(document.picture, **changed))
 
 
 def _by_number(values: xr.DataArray, axes: Axes) -> NDArray[Any]:
