@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from limnd2_xr.cli.demo_scene import Scene, experiment
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -70,15 +72,28 @@ def cells() -> bytes:
     return data
 
 
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Path of the demo.nd2 that `limnd2-xr demo` writes."""
+    path = tmp_path_factory.mktemp("demo") / "demo.nd2"
+    experiment(Scene()).nd2.write_nd2(path)
+    return path
+
+
 # zarr 3.1 says of its own type for text that it has no specification yet.
 @pytest.mark.filterwarnings("ignore:The data type:FutureWarning")
 @pytest.mark.parametrize(
     "page", runnable_pages(), ids=lambda page: str(page.relative_to(REPO))
 )
 def test_the_blocks_of_a_page_run(
-    page: Path, cells: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: Path,
+    cells: bytes,
+    demo: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (tmp_path / "cells.nd2").write_bytes(cells)
+    (tmp_path / "demo.nd2").symlink_to(demo)
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, Any] = {"__name__": "__main__"}
     # Blank lines first, so that a traceback shows the line of the page.
@@ -136,18 +151,18 @@ def test_the_readme_gives_its_two_commands() -> None:
         if line
     ]
     assert commands == [
-        'python -m pip install ".[all]" && limnd2-xr info FILE.nd2',
+        'python -m pip install ".[all]" && limnd2-xr demo',
         'python -m pip install -e ".[all,test]" && python -m pytest',
     ]
 
 
 def test_the_readme_output_is_what_the_example_prints(
-    cells: bytes,
+    demo: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    (tmp_path / "cells.nd2").write_bytes(cells)
+    (tmp_path / "demo.nd2").symlink_to(demo)
     monkeypatch.chdir(tmp_path)
     blocks = list(blocks_of(REPO / "README.md"))
     (example,) = [block for block in blocks if block.runs]
