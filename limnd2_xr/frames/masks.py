@@ -44,6 +44,10 @@ _WRITTEN: Final = 3
 _LARGEST: Final = 2**32 - 1
 _MOST_PIXELS: Final = 2**30
 """Of a picture that is not compared with the size of the image."""
+_PIXEL_NBYTES: Final = 4 * (11 + 2 + 2)
+"""Of an object of one pixel: objects side by side cannot take more."""
+_ALWAYS_ALLOWED: Final = 2**20
+"""Bytes that objects over each other may take in any image."""
 _MOST_INFLATED: Final = 1032
 """Bytes that one byte of a zlib stream can stand for."""
 _FAST: Final = 3
@@ -93,6 +97,13 @@ def decode_rle(payload: Bytes, shape: tuple[int, int] | None = None) -> Labels:
             raise ValueError("an empty picture has no shape of its own: give one")
         return np.zeros(shape, np.uint32)
     (declared,) = struct.unpack_from("<I", payload)
+    if shape is not None and declared > _ALWAYS_ALLOWED + _PIXEL_NBYTES * math.prod(
+        shape
+    ):
+        raise CorruptChunk(
+            f"a run-length picture of {declared} bytes, for {shape[0]} x {shape[1]} pixels",
+            offset=0,
+        )
     data = _inflate(memoryview(payload)[4:], declared)
     if len(data) < _HEAD.size:
         raise CorruptChunk(f"a run-length picture of only {len(data)} bytes", offset=0)
@@ -121,7 +132,7 @@ def decode_rle(payload: Bytes, shape: tuple[int, int] | None = None) -> Labels:
     words = np.frombuffer(data, "<u4", nbytes // 4, _HEAD.size).astype(
         "=u4", copy=False
     )
-    runs = find_runs(words, objects, _OBJECT_WORDS[version])
+    runs = find_runs(words, objects, _OBJECT_WORDS[version], height)
     if int(runs.y.max(initial=-1)) >= height or (
         int((runs.x + runs.lengths).max(initial=0)) > width
     ):

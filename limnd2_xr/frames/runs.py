@@ -22,6 +22,8 @@ PICTURE_HEAD: Final = struct.Struct("<7I")
 """Version, width, height, objects, bytes behind, offset of the last object, unknown."""
 _ID, _SIZE, _ROWS = 0, 5, 6
 """Which numbers of an object are needed to paint it."""
+_MANY: Final = 128
+"""So many objects are worth a step of their own from row to row."""
 _SPARSE: Final = 16
 """Fewer pixels than one in so many are painted one by one."""
 
@@ -40,7 +42,9 @@ class Runs:
     """Number of pixels."""
 
 
-def find_runs(words: NDArray[np.uint32], objects: int, head_words: int) -> Runs:
+def find_runs(
+    words: NDArray[np.uint32], objects: int, head_words: int, most_rows: int
+) -> Runs:
     """Return the runs of all objects of a picture.
 
     Parameters
@@ -53,6 +57,8 @@ def find_runs(words: NDArray[np.uint32], objects: int, head_words: int) -> Runs:
         How many there are.
     head_words
         Length of the head of an object.
+    most_rows
+        An object cannot have more rows than the image.
 
     Raises
     ------
@@ -63,36 +69,34 @@ def find_runs(words: NDArray[np.uint32], objects: int, head_words: int) -> Runs:
     Examples
     --------
     >>> words = np.array([7, 0, 0, 2, 0, 52, 1, 36, 0, 4, 1, 0, 3], "u4")
-    >>> runs = find_runs(words, 1, 9)
+    >>> runs = find_runs(words, 1, 9, 5)
     >>> runs.ids, runs.y, runs.x, runs.lengths
     (array([7], dtype=uint32), array([4]), array([0]), array([3]))
     """
     starts = _object_places(words, objects, head_words)
-    head_at = starts[:, np.newaxis] + np.arange(head_words)
-    heads = words[head_at]
+    heads = words[starts[:, np.newaxis] + np.arange(head_words)]
     rows = heads[:, _ROWS].astype(np.intp)
-    n_pairs = (heads[:, _SIZE].astype(np.intp) // 4 - head_words) // 2
-    _check(rows <= n_pairs, starts, "has no room for its rows")
-    in_body = np.ones(len(words), bool)
-    in_body[head_at] = False
-    packed = words[in_body].view(np.uint64)  # a pair each: faster to select from
-    pairs = packed.view(np.uint32).reshape(-1, 2)
-    counts = pairs[:, 1]
-    ends = np.cumsum(n_pairs)
-    at = _row_places(counts, ends - n_pairs, rows)
+    first = starts + head_words
+    ends = starts + heads[:, _SIZE].astype(np.intp) // 4
+    _check(2 * rows <= ends - first, starts, "has no room for its rows")
+    _check(rows <= most_rows, starts, f"has more rows than the image, {most_rows}")
+    at = _row_places(words, first, ends, rows)
     # The last row of each object ends where the object does: those before end before.
-    reached = ends - n_pairs
+    reached = first.copy()
     last = at[(np.cumsum(rows) - 1)[rows > 0]]
-    reached[rows > 0] = last + 1 + counts.take(last, mode="clip") if len(last) else 0
+    reached[rows > 0] = _behind(words, last) if len(last) else 0
     _check(reached == ends, starts, "is not filled by its rows")
-    is_run = np.ones(len(pairs), bool)
-    is_run[at] = False
-    runs = packed[np.flatnonzero(is_run)].view(np.uint32).reshape(-1, 2)
+    # Nothing is beyond the end any more; with "clip" there is no check, which is faster.
+    counts = words.take(at + 1, mode="clip").astype(np.intp)
+    run_at = np.repeat(at + 2 - 2 * (np.cumsum(counts) - counts), counts)
+    run_at += np.arange(0, 2 * len(run_at), 2)
+    x = words.take(run_at, mode="clip").astype(np.intp)
+    run_at += 1
     return Runs(
-        ids=np.repeat(heads[:, _ID], n_pairs - rows),
-        y=np.repeat(pairs[at, 0].astype(np.intp), counts[at]),
-        x=runs[:, 0].astype(np.intp),
-        lengths=runs[:, 1].astype(np.intp),
+        ids=np.repeat(heads[:, _ID], (ends - first) // 2 - rows),
+        y=np.repeat(words.take(at, mode="clip").astype(np.intp), counts),
+        x=x,
+        lengths=words.take(run_at, mode="clip").astype(np.intp),
     )
 
 
@@ -135,39 +139,94 @@ def _check(sound: NDArray[np.bool_], starts: NDArray[np.intp], complaint: str) -
 
 
 def _row_places(
-    counts: NDArray[np.uint32], first: NDArray[np.intp], rows: NDArray[np.intp]
+    words: NDArray[np.uint32],
+    first: NDArray[np.intp],
+    ends: NDArray[np.intp],
+    rows: NDArray[np.intp],
 ) -> NDArray[np.intp]:
-    """Return at which pair each row is; places that lead out of the pairs stay outside.
+    """Return at which word each row of each object is.
 
-    Where a row is follows from the row before. Here the rows of all objects are found
-    at once: if the first n of each object are known, and the step over n rows from any
-    pair, then so are the next n.
+    Places of objects that their rows do not fill are somewhere, but behind the end of
+    the object if the rows lead there.
 
     Parameters
     ----------
-    counts
-        Number of runs in the row that a pair is, if it is one.
-    first
-        At which pair each object begins.
+    words
+        The picture, without its head.
+    first, ends
+        Where the rows of each object begin, and what follows them.
     rows
         Rows of each object.
     """
-    total = int(rows.sum())
-    if len(counts) == 2 * total and bool((counts[::2] == 1).all()):
-        return np.arange(total) * 2  # every row is one run
-    at = np.repeat(first, rows)
-    rank = np.arange(total) - np.repeat(np.cumsum(rows) - rows, rows)
-    step = np.arange(1, len(counts) + 2)
-    step[:-1] += counts
-    np.minimum(step, len(counts), out=step)
-    bits = int(rows.max(initial=0)).bit_length()
+    before = np.cumsum(rows) - rows
+    at = np.repeat(first - 4 * before, rows)
+    at += np.arange(0, 4 * len(at), 4)
+    simple = (ends - first == 4 * rows).all()
+    if simple and (words.take(at + 1, mode="clip") == 1).all():
+        return at  # every row is one run
+    # Where a row is follows from the row before: go from row to row, in all objects at
+    # once, as long as there are many that have one more.
+    order = np.argsort(-rows, kind="stable")
+    having = len(rows) - np.cumsum(np.bincount(rows))  # more rows than 0, 1, 2 ...
+    here, place = first[order], before[order]
+    for step, objects in enumerate(having.tolist()):
+        here, place = here[:objects], place[:objects]
+        if objects < _MANY:
+            break
+        at[place + step] = here
+        here = np.minimum(_behind(words, here), len(words))
+    if len(here):
+        left = order[: len(here)]
+        more = rows[left] - step
+        found = _chained(words, here, ends[left], more)
+        at[np.repeat(place + step, more) + _counted(more)] = found
+    return at
+
+
+def _chained(
+    words: NDArray[np.uint32],
+    first: NDArray[np.intp],
+    ends: NDArray[np.intp],
+    rows: NDArray[np.intp],
+) -> NDArray[np.intp]:
+    """Do as `_row_places` for few objects of many rows, without going row by row.
+
+    If the first n rows of each object are known, and the step over n rows from any
+    place, then so are the next n rows, and the step over 2 n.
+    """
+    sizes = np.maximum(ends - first, 0)
+    spans = zip(first.tolist(), (first + sizes).tolist(), strict=True)
+    local = np.concatenate([words[start:stop] for start, stop in spans])
+    moved = np.cumsum(sizes) - sizes
+    at, rank = np.repeat(moved, rows), _counted(rows)
+    step = np.arange(len(local) + 1)
+    step[:-1] = _behind(local, step[:-1]) if len(local) else 0
+    np.minimum(step, len(local), out=step)
+    bits = int(rows.max()).bit_length()
     for bit in range(bits):
         now = np.flatnonzero(rank >> bit == 1)
-        # There is nothing to clip, and "clip" is faster than to be told so.
-        at[now] = step.take(at[now - 2**bit], mode="clip")
+        at[now] = step[at[now - 2**bit]]
         if bit < bits - 1:
-            step = step.take(step, mode="clip")
+            step = step[step]
+    at += np.repeat(first - moved, rows)
     return at
+
+
+def _behind(words: NDArray[np.uint32], at: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return what follows the rows at some places; any number where there is no row."""
+    behind: NDArray[np.intp] = words.take(at + 1, mode="clip").astype(np.intp)
+    behind *= 2
+    behind += at
+    behind += 2
+    return behind
+
+
+def _counted(lengths: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return 0, 1, 2 ... for each length."""
+    before = np.cumsum(lengths) - lengths
+    count: NDArray[np.intp] = np.arange(int(lengths.sum()))
+    count -= np.repeat(before, lengths)
+    return count
 
 
 def paint_runs(

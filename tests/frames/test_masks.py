@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from limnd2_xr.errors import CorruptChunk, UnsupportedFeature
+from limnd2_xr.frames import runs
 from limnd2_xr.frames.masks import (
     assemble,
     cut_tiles,
@@ -69,10 +71,10 @@ def picture(
         size = {2: 11, 3: 9}[version]
         words: list[int] = []
         row_at = 0
-        for y, runs in rows:
+        for y, pieces in rows:
             row_at = 4 * (size + len(words))
-            words += [y, len(runs)]
-            for x, length in runs:
+            words += [y, len(pieces)]
+            for x, length in pieces:
                 words += [x, length]
         nbytes = 4 * (size + len(words))
         body += [number, 0, 0, 0, 0, nbytes, len(rows), row_at, 0]
@@ -86,8 +88,8 @@ def painted(objects: Sequence[Object], shape: tuple[int, int]) -> NDArray[np.uin
     """What the objects look like, painted one run after the other."""
     image = np.zeros(shape, np.uint32)
     for number, rows in objects:
-        for y, runs in rows:
-            for x, length in runs:
+        for y, pieces in rows:
+            for x, length in pieces:
                 image[y, x : x + length] = number
     return image
 
@@ -102,7 +104,7 @@ def scenes(draw: st.DrawFn) -> tuple[list[Object], tuple[int, int]]:
     row = st.tuples(st.integers(0, height - 1), st.lists(run, max_size=4))
     ids = st.sampled_from([0, 1, 2, 3, 2**31, 2**32 - 1])
     objects = draw(
-        st.lists(st.tuples(ids, st.lists(row, max_size=6)), max_size=8),
+        st.lists(st.tuples(ids, st.lists(row, max_size=min(height, 6))), max_size=8),
     )
     return objects, (height, width)
 
@@ -119,12 +121,13 @@ def test_few_labels_come_back(labels: NDArray[np.uint32]) -> None:
     np.testing.assert_array_equal(decode_rle(encode_rle(labels)), labels)
 
 
-@given(scenes(), st.sampled_from([2, 3]))
+@given(scenes(), st.sampled_from([2, 3]), st.sampled_from([1, 2, 128]))
 def test_later_objects_are_seen(
-    scene: tuple[list[Object], tuple[int, int]], version: int
+    scene: tuple[list[Object], tuple[int, int]], version: int, many: int
 ) -> None:
     objects, shape = scene
-    found = decode_rle(picture(objects, shape, version=version), shape)
+    with mock.patch.object(runs, "_MANY", many):
+        found = decode_rle(picture(objects, shape, version=version), shape)
     np.testing.assert_array_equal(found, painted(objects, shape))
 
 
@@ -137,7 +140,7 @@ def test_few_and_many_runs_that_overlap_or_not(count: int) -> None:
         for i in rng.permutation(512)[:count]
     ]
     assert (decode_rle(picture(apart, shape)) == painted(apart, shape)).all()
-    over = [*apart, (9, [(0, [(0, 64)]), (0, [(3, 2), (4, 4)])]), (0, [(0, [(5, 1)])])]
+    over = [*apart, (9, [(0, [(0, 64)]), (1, [(3, 2), (4, 4)])]), (0, [(0, [(5, 1)])])]
     assert (decode_rle(picture(over, shape)) == painted(over, shape)).all()
 
 
@@ -232,12 +235,17 @@ def test_streams_that_are_damaged() -> None:
         (sound[:4] + b"garbage", "zlib"),
         (struct.pack("<I", 79) + sound[4:], "does not hold the 79"),
         (struct.pack("<I", 81) + sound[4:], "does not hold the 81"),
-        (struct.pack("<I", 2**32 - 1) + sound[4:], "cannot hold"),
+        (struct.pack("<I", 2**32 - 1) + sound[4:], "4294967295 bytes, for 3 x 4"),
+        (struct.pack("<I", 2**20) + sound[4:], "cannot hold 1048576"),
         (b"\0\0\0\0", "does not hold|zlib|only 0"),
         (payload([3, 4, 3]), "only 12 bytes"),
     ]:
         with pytest.raises(CorruptChunk, match=match):
             decode_rle(bad, (3, 4))
+    with pytest.raises(CorruptChunk, match="for 3 x 4 pixels"):
+        decode_rle(payload([0] * 2**19), (3, 4))
+    with pytest.raises(CorruptChunk, match="more rows than the image, 2"):
+        decode_rle(picture([(1, [(0, [])] * 3)], (2, 2)), (2, 2))
     with pytest.raises(CorruptChunk, match="pixels"):
         decode_rle(payload([3, 2**31, 2**31, 0, 0, 0, 0]))
 
@@ -246,18 +254,36 @@ def test_runs_in_an_image_without_pixels() -> None:
     for shape in ((0, 4), (3, 0), (0, 0)):
         words = [*SOUND]
         words[1], words[2] = shape[::-1]
-        with pytest.raises(CorruptChunk, match="outside"):
+        with pytest.raises(CorruptChunk, match=r"outside|more rows than the image, 0"):
             decode_rle(payload(words), shape)
 
 
-@given(st.data())
-def test_no_damage_crashes(data: st.DataObject) -> None:
+def test_many_objects_of_any_height() -> None:
+    rng = np.random.default_rng(7)
+    objects: list[Object] = []
+    for number in range(1, 301):
+        x = int(rng.integers(0, 50))
+        rows = int(min(rng.geometric(0.05), 5000 if number % 100 else 9000))
+        shapes = rng.integers(0, 3, rows)
+        objects.append(
+            (number, [(int(y), [(x, 3), (x + 5, 4)][:n]) for y, n in enumerate(shapes)])
+        )
+    objects[77] = (78, [(y, [(2, 1), (4, 2)][: y % 3]) for y in range(9000)])
+    shape = (9000, 60)
+    for some in (objects, objects[70:80], objects[77:78]):
+        expected = painted(some, shape)
+        assert (decode_rle(picture(some, shape), shape) == expected).all()
+
+
+@given(st.data(), st.sampled_from([1, 2, 128]))
+def test_no_damage_crashes(data: st.DataObject, many: int) -> None:
     words = numbers(encode_rle(data.draw(FEW)))
     for _ in range(data.draw(st.integers(1, 3))):
         place = data.draw(st.integers(0, len(words) - 1))
         words[place] = data.draw(st.sampled_from([0, 1, 4, 36, 2**31, 2**32 - 1]))
     try:
-        found = decode_rle(payload(words), (5, 6))
+        with mock.patch.object(runs, "_MANY", many):
+            found = decode_rle(payload(words), (5, 6))
     except (CorruptChunk, UnsupportedFeature):
         return
     assert found.shape == (5, 6)
