@@ -17,6 +17,7 @@ import numpy as np
 from limnd2_xr.container.chunk_format import ALIGNMENT
 from limnd2_xr.container.sink import PartialFile
 from limnd2_xr.errors import CorruptChunk
+from limnd2_xr.frames.frame_order import FrameOrder
 from limnd2_xr.frames.opening import layout_of
 from limnd2_xr.frames.packing import (
     check_frames,
@@ -53,6 +54,7 @@ _GROUP_NBYTES = 32 * 2**20
 """Uncompressed frames that are checked and written together."""
 _SHARE_NBYTES = 4 * 2**20
 """What one thread packs and writes at a time."""
+_order = FrameOrder()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -238,10 +240,13 @@ class FrameTarget:
             return
 
         def put(at: int) -> None:
-            check_values(frames[at : at + 1], self.significant_bits, [numbers[at]])
-            blocks = packed_blocks(frames[at], self.layout)
-            pieces = deflate((block for _, block in blocks), self.level)
-            self._put_packed(partial, numbers[at], pieces, times[at])
+            number = numbers[at]
+            with _order.putting(self.partial, number):
+                check_values(frames[at : at + 1], self.significant_bits, [number])
+                blocks = packed_blocks(frames[at], self.layout)
+                pieces = deflate((block for _, block in blocks), self.level)
+                _order.wait(self.partial, number)
+                self._put_packed(partial, number, pieces, times[at])
 
         run_all(put, range(len(numbers)))
 
