@@ -197,7 +197,7 @@ def test_a_changed_file_is_noticed(path: Path) -> None:
 def test_datatree_has_the_image_at_its_root(path: Path) -> None:
     with xr.open_datatree(path, engine="nd2") as tree:
         np.testing.assert_array_equal(tree["image"], TRUTH)
-    assert set(xr.open_groups(path, engine="nd2")) == {"/"}
+    assert set(xr.open_groups(path, engine="nd2")) == {"/", "/recorded"}
 
 
 def test_suffix_and_magic_are_recognised(path: Path, tmp_path: Path) -> None:
