@@ -35,6 +35,7 @@ SIZES = {"T": 5, "Z": 3, "C": 2, "Y": 37, "X": 51}
 DIMS = tuple(SIZES)
 TIMES = np.cumsum(np.random.default_rng(5).uniform(0.5, 2.0, 15)).reshape(5, 3)
 
+pytestmark = pytest.mark.xdist_group("cluster")
 packings = pytest.mark.parametrize("compression", [None, "zlib"])
 slow = pytest.mark.slow
 
@@ -61,7 +62,13 @@ def cluster() -> Iterator[Any]:
     """Two processes of one thread each."""
     distributed = pytest.importorskip("distributed")
     with (
-        dask.config.set({"distributed.worker.daemon": True}),
+        dask.config.set(
+            {
+                "distributed.worker.daemon": True,
+                "distributed.comm.timeouts.connect": "120s",
+                "distributed.comm.timeouts.tcp": "120s",
+            }
+        ),
         distributed.LocalCluster(
             n_workers=2,
             threads_per_worker=1,
