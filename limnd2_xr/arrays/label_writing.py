@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 import xarray as xr
 
-from limnd2_xr.arrays.labels import RLE_LAYERS
 from limnd2_xr.frames.masks import encode_rle
-from limnd2_xr.model.layers import new_rle_layer, parse_rle_layers, rle_layers_tree
+from limnd2_xr.model.layers import (
+    RLE_LAYERS,
+    new_rle_layer,
+    parse_rle_layers,
+    rle_layers_tree,
+)
 from limnd2_xr.variants import xml
 from limnd2_xr.variants.decode import decode
 

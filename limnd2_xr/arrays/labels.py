@@ -11,10 +11,15 @@ from xarray.core import indexing
 
 from limnd2_xr.arrays.coords import coordinates
 from limnd2_xr.arrays.lazy import ChunkFrameArray
-from limnd2_xr.errors import CorruptChunk, Nd2Error, warn_user
+from limnd2_xr.errors import Nd2Error, warn_user
 from limnd2_xr.frames.masks import assemble, decode_rle, decode_tile
 from limnd2_xr.model.channels import unique_names
-from limnd2_xr.model.layers import decode_raster_layers, parse_rle_layers
+from limnd2_xr.model.layers import (
+    RASTER_LAYERS,
+    RLE_LAYERS,
+    decode_raster_layers,
+    parse_rle_layers,
+)
 from limnd2_xr.variants.decode import decode
 
 if TYPE_CHECKING:
@@ -28,10 +33,6 @@ __all__ = ["GROUP", "LabelArray", "labels_group", "layers_of"]
 
 GROUP: Final = "/labels"
 """Path of the group."""
-RLE_LAYERS: Final = "CustomDataVar|BinaryMetadata_v1!"
-"""Describes layers of run-length pictures (FORMAT 10.1)."""
-RASTER_LAYERS: Final = "CustomData|BinaryMetadata_v2!"
-"""Describes layers of tiles (FORMAT 10.3)."""
 _INDEXES: Final = ("U", "T", "P", "Z", "Y", "X")
 
 
@@ -85,13 +86,8 @@ def _read_frame(
             if name in chunks:
                 tiles[place] = decode_tile(store.read_chunk(name), tile)
         return assemble(tiles, (height, width), tile)
-    except CorruptChunk as error:
-        raise CorruptChunk(
-            error.reason,
-            path=error.path or store.source_name,
-            chunk=error.chunk or name,
-            offset=error.offset,
-        ) from error
+    except Nd2Error as error:
+        raise error.located(path=store.source_name, chunk=name) from error
 
 
 def labels_group(
@@ -137,7 +133,8 @@ def layers_of(store: FrameStore) -> tuple[BinaryLayer, ...]:
         except Nd2Error as error:
             located = error.located(path=store.source_name, chunk=part.chunk)
             warn_user(f"{located}; its binary layers are left out")
-    return tuple(found)
+    # What only repeats a run-length layer has no tiles of its own.
+    return tuple(layer for layer in found if not layer.emulated)
 
 
 @dataclass(frozen=True, slots=True)

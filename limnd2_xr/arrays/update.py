@@ -12,13 +12,14 @@ import xarray as xr
 
 from limnd2_xr.arrays.described import with_attributes
 from limnd2_xr.arrays.label_writing import label_payloads
-from limnd2_xr.arrays.labels import RLE_LAYERS, layers_of
+from limnd2_xr.arrays.labels import layers_of
 from limnd2_xr.arrays.units import in_unit
 from limnd2_xr.container.source import SourceSpec
 from limnd2_xr.container.update import update_chunks
 from limnd2_xr.frames.opening import find_frames, open_index, read_raw
 from limnd2_xr.frames.store import FrameStore
 from limnd2_xr.model.document import Nd2Document
+from limnd2_xr.model.layers import RLE_LAYERS
 from limnd2_xr.model.raw import (
     FRAME_TIMES,
     FRAMES_CACHE,
