@@ -16,7 +16,13 @@ import numpy as np
 from limnd2_xr.arrays.attrs import flat_attributes
 from limnd2_xr.arrays.described_channels import described_channels
 from limnd2_xr.arrays.described_loops import described_experiment, loop_order, steps_of
-from limnd2_xr.arrays.units import has_unit, in_unit, milliseconds
+from limnd2_xr.arrays.units import (
+    has_unit,
+    in_unit,
+    milliseconds,
+    moment_of,
+    stated_step,
+)
 from limnd2_xr.model.document import Nd2Document
 from limnd2_xr.model.picture import Acquisition, julian_day_of
 from limnd2_xr.model.records import FrameRecords
@@ -336,6 +342,8 @@ def _pixel_size(image: xr.DataArray, old: float | None) -> float | None:
         if step:
             found[dim] = abs(step)
     sizes = list(found.values())
+    if "X" not in image.coords and "Y" not in image.coords:
+        return stated_step(image, "pixel_size_um") or old
     if not sizes:
         # A single pixel has no distance to the next: what was known holds.
         single = all(
@@ -375,7 +383,7 @@ def _acquisition(
 
 def _moment(text: str) -> np.datetime64:
     try:
-        return np.datetime64(text.removesuffix("Z"), "us")
+        return moment_of(text)
     except ValueError:
         raise ValueError(
             f"attribute acquisition_start is {text!r}: write it as ISO 8601 in UTC, e.g. "

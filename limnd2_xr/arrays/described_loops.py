@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 import numpy as np
 
-from limnd2_xr.arrays.units import has_unit, in_unit, milliseconds
+from limnd2_xr.arrays.units import has_unit, in_unit, milliseconds, stated_step
 from limnd2_xr.model.axes import DIM_ORDER
 from limnd2_xr.model.experiment import (
     CustomLoop,
@@ -205,6 +205,10 @@ def _z_loop(image: xr.DataArray, known: Loop | None) -> Loop:
     count = image.sizes["Z"]
     old = known if isinstance(known, ZStackLoop) else None
     device = old.device if old else ""
+    stated = stated_step(image, "z_step_um") if "Z" not in image.coords else None
+    if stated is not None:
+        z = (np.arange(count) - (count - 1) // 2).astype(np.float64) * stated
+        return _stack(z, stated if count > 1 else 0.0, device)
     if "Z" not in image.coords or (
         not has_unit(image.coords["Z"]) and _is_index(image.coords["Z"])
     ):
@@ -227,7 +231,12 @@ def _z_loop(image: xr.DataArray, known: Loop | None) -> Loop:
         )
     if count == 1 and old is not None:
         step = old.step_um * old.direction
-    size = abs(step)
+    return _stack(z, step, device)
+
+
+def _stack(z: NDArray[np.float64], step: float, device: str) -> ZStackLoop:
+    """Return a stack of slices at `step` from each other; 0 is its home plane."""
+    count, size = len(z), abs(step)
     home = min(max(round(-float(z[0]) / step), 0), count - 1) if step else 0
     high = size * (count - 1)
     # Around the home plane the ends count from it, in the direction of the stage.

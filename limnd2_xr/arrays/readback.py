@@ -15,6 +15,7 @@ import xarray as xr
 
 from limnd2_xr.arrays.attrs import METADATA_ATTR, flat_attributes
 from limnd2_xr.arrays.coords import coordinates
+from limnd2_xr.arrays.units import moment_of
 from limnd2_xr.container.byte_source import FileStamp
 from limnd2_xr.container.source import SourceSpec
 from limnd2_xr.frames.store import StoreState
@@ -126,7 +127,7 @@ def differences(image: xr.DataArray, found: xr.Dataset) -> list[str]:
         if name not in found.attrs:
             if value not in ("", None):
                 told.append(f"attribute {name} (a file has no place for it)")
-        elif not _same_value(value, found.attrs[name]):
+        elif not _same_value(name, value, found.attrs[name]):
             told.append(f"attribute {name} (reads as {found.attrs[name]!r:.60})")
     return told
 
@@ -146,6 +147,8 @@ def _unlike(given: xr.DataArray, found: xr.DataArray) -> str:
             return f"reads along {', '.join(map(str, found.dims)) or 'no dim'}"
         found = found.isel(dict.fromkeys(spread, 0))
     a = given.squeeze().values
+    if a.dtype.kind == "m" and found.attrs.get("units") == "s":
+        a = a / np.timedelta64(1, "s")
     b = found.squeeze().transpose(*given.squeeze().dims).values
     if a.shape != b.shape:
         return f"reads as {b.shape} values"
@@ -187,7 +190,13 @@ def _factor(given: xr.DataArray, found: xr.DataArray) -> float:
     return float(in_unit(one, units))
 
 
-def _same_value(a: Any, b: Any) -> bool:
+def _same_value(name: Any, a: Any, b: Any) -> bool:
+    if name == "acquisition_start":
+        try:
+            apart = moment_of(str(a)) - moment_of(str(b))
+        except ValueError:
+            return False
+        return bool(abs(apart) <= np.timedelta64(1, "ms"))
     if isinstance(a, int | float | np.number) and isinstance(b, int | float):
         return bool(np.isclose(float(a), b, rtol=1e-12))
     return bool(np.array_equal(np.asarray(a), np.asarray(b)))

@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
-__all__ = ["Unit", "has_unit", "in_unit", "milliseconds"]
+__all__ = [
+    "Unit",
+    "has_unit",
+    "in_unit",
+    "milliseconds",
+    "moment_of",
+    "stated_step",
+]
 
 Unit: TypeAlias = Literal["um", "nm", "s"]
 """Units of the dataset."""
@@ -118,6 +125,49 @@ def in_unit(coordinate: xr.DataArray, unit: Unit) -> NDArray[np.float64]:
         )
     # 0.61 um are 610 nm, which 0.61 times the float 1e-6 / 1e-9 is not.
     return numbers * float(factor.numerator) / float(factor.denominator)
+
+
+def stated_step(image: xr.DataArray, name: str) -> float | None:
+    """Return a step in um that an attribute states, None if there is none.
+
+    Parameters
+    ----------
+    image
+        With attributes.
+    name
+        Of the attribute, ``pixel_size_um`` or ``z_step_um``.
+
+    Raises
+    ------
+    ValueError
+        If it is no number above 0.
+    """
+    value = image.attrs.get(name)
+    if value is None:
+        return None
+    try:
+        step = float(value)
+    except (TypeError, ValueError):
+        step = np.nan
+    if not (np.isfinite(step) and step > 0):
+        raise ValueError(f"attribute {name} must be a number above 0, not {value!r}")
+    return step
+
+
+def moment_of(text: str) -> np.datetime64:
+    """Return the moment that a text in ISO 8601, UTC, stands for.
+
+    Raises
+    ------
+    ValueError
+        If it is something else.
+
+    Examples
+    --------
+    >>> print(moment_of("2024-05-17T09:30Z"))
+    2024-05-17T09:30:00.000000
+    """
+    return np.datetime64(text.removesuffix("Z"), "us")
 
 
 def _factor(stated: str, unit: Unit) -> Fraction | None:

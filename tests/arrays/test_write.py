@@ -427,3 +427,27 @@ def test_a_file_is_written_onto_itself(tmp_path: Path) -> None:
         expected = expected.isel(T=slice(None, None, -1), C=[1, 0])
         assert np.array_equal(xr.load_dataset(path)["image"], expected)
     assert [p.name for p in tmp_path.iterdir()] == ["a.nd2"]
+
+
+def test_steps_may_be_attributes_where_there_is_no_coordinate(tmp_path: Path) -> None:
+    image = array("ZYX").assign_attrs(pixel_size_um=0.5, z_step_um=2.0)
+    again = written(image, tmp_path / "a.nd2", on_loss="raise")
+    assert again["X"].values[:3].tolist() == [0.0, 0.5, 1.0]
+    assert again["Z"].values.tolist() == [-2.0, 0.0, 2.0, 4.0]
+    with pytest.raises(ValueError, match="pixel_size_um must be a number above 0"):
+        image.assign_attrs(pixel_size_um="small").nd2.write_nd2(tmp_path / "b.nd2")
+
+
+def test_moments_and_durations_are_the_same_in_other_words(tmp_path: Path) -> None:
+    seconds = np.array([0, 1500, 3000], "m8[ms]")
+    image = (
+        array("TYX")
+        .assign_coords(T=seconds)
+        .assign_coords(
+            acquired=("T", np.datetime64("2026-01-01T00:00", "ns") + seconds)
+        )
+    )
+    image = image.assign_attrs(acquisition_start="2026-01-01T00:00Z")
+    again = written(image, tmp_path / "a.nd2", on_loss="raise")
+    assert again["T"].values.tolist() == [0.0, 1.5, 3.0]
+    assert again.attrs["acquisition_start"] == "2026-01-01T00:00:00.000Z"
