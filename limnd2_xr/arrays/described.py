@@ -28,11 +28,12 @@ from limnd2_xr.model.picture import Acquisition, julian_day_of
 from limnd2_xr.model.records import FrameRecords
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     import xarray as xr
     from numpy.typing import NDArray
 
+    from limnd2_xr.arrays.readback import Known
     from limnd2_xr.model.attributes import Attributes
     from limnd2_xr.model.channels import Channel
     from limnd2_xr.model.optics import Optics
@@ -79,7 +80,7 @@ def describe(
     image: xr.DataArray,
     attributes: Attributes,
     base: Nd2Document | None,
-    same: Callable[[str], bool],
+    known: Known,
 ) -> Description:
     """Metadata that the coordinates and attributes of an array describe.
 
@@ -91,8 +92,8 @@ def describe(
         Size and type of the frames to be written.
     base
         Document of the file that the array came from, None without one.
-    same
-        Says whether a coordinate of the array is what that file would give.
+    known
+        What is known of the array from that file.
 
     Raises
     ------
@@ -102,32 +103,29 @@ def describe(
     """
     old = base or Nd2Document(attributes=attributes)
     order = loop_order(image, base.experiment if base else None)
-    experiment = described_experiment(image, base.experiment if base else None, same)
+    experiment = described_experiment(image, base.experiment if base else None, known)
     per_frame = _PerFrame(image, order)
     changed = _changed_attributes(dict(image.attrs), base)
-    channels = described_channels(image, attributes, old.channels if base else ())
-    channels = tuple(_with_light_path(channel, changed) for channel in channels)
+    channels = described_channels(image, attributes, base, known)
+    if "camera" in image.coords and not known.same(image, "camera"):
+        # What is said of each channel comes before what is said of all.
+        changed.pop("camera", None)
+    channels = tuple(
+        _with_light_path(channel, changed, old.optics.camera) for channel in channels
+    )
     times = per_frame.times()
     stage = {axis: per_frame.values(f"stage_{axis}", "um") for axis in "xyz"}
-    first = {
-        axis: None if values is None or np.isnan(values[0]) else float(values[0])
-        for axis, values in stage.items()
-    }
-    picture = replace(
-        old.picture,
-        x_um=first["x"] if stage["x"] is not None else old.picture.x_um,
-        y_um=first["y"] if stage["y"] is not None else old.picture.y_um,
-        z_um=first["z"] if stage["z"] is not None else old.picture.z_um,
-    )
+    first = {axis: _frame0_um(image, axis, um, old) for axis, um in stage.items()}
+    picture = replace(old.picture, x_um=first["x"], y_um=first["y"], z_um=first["z"])
     document = Nd2Document(
         attributes=attributes,
         format_version="3.0",
         channels=channels,
         experiment=experiment,
         picture=picture,
-        optics=_optics(image, old.optics, channels, same),
+        optics=_optics(image, old.optics, channels, known),
         acquisition=_acquisition(
-            dict(image.attrs), old.acquisition, per_frame.moments(), times
+            image.attrs.get("acquisition_start"), base, per_frame.moments(), times
         ),
         text=replace(old.text, **_renamed(changed, _TEXT)),
         software=replace(old.software, **_renamed(changed, _SOFTWARE)),
@@ -162,7 +160,10 @@ def with_attributes(document: Nd2Document, attrs: Mapping[str, Any]) -> Nd2Docum
     path = _renamed(changed, _LIGHT_PATH)
     return replace(
         document,
-        channels=tuple(_with_light_path(c, changed) for c in document.channels),
+        channels=tuple(
+            _with_light_path(c, changed, document.optics.camera)
+            for c in document.channels
+        ),
         optics=replace(document.optics, **path),
         text=replace(document.text, **_renamed(changed, _TEXT)),
         software=replace(document.software, **_renamed(changed, _SOFTWARE)),
@@ -188,8 +189,9 @@ class _PerFrame:
         strange = set(found.dims) - set(self.order)
         if strange:
             raise ValueError(
-                f"coordinate {name} varies along {', '.join(map(str, sorted(strange)))}, "
-                "but a file holds one value a frame"
+                f"coordinate {name} varies along {', '.join(sorted(map(str, strange)))}, "
+                "but a file holds one value a frame: take one of them with "
+                f"da.assign_coords({name}=da.{name}.isel(...)), or da.drop_vars({name!r})"
             )
         shape = {dim: self.image.sizes[dim] for dim in self.order}
         return self.spread(found, shape)
@@ -261,19 +263,21 @@ def _changed_attributes(
     before = flat_attributes(base) if base else {}
     told = {*_LIGHT_PATH, *_TEXT, *_SOFTWARE}
     changed: dict[str, Any] = {}
-    for name in told:
-        if name in attrs and attrs[name] != before.get(name):
-            value = attrs[name]
-            changed[name] = _checked(name, value)
+    for name in told & attrs.keys():
+        value = _checked(name, attrs[name])
+        if (value or None) != before.get(name):
+            changed[name] = value
     return changed
 
 
 def _checked(name: str, value: Any) -> Any:
     numbers = {"magnification", "numerical_aperture", "refractive_index", "zoom"}
+    if value is None:
+        return "" if name not in numbers else None
     if name not in numbers:
         if not isinstance(value, str):
             raise ValueError(f"attribute {name} must be a text, not {value!r}")
-        return value
+        return str(value)
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -287,23 +291,44 @@ def _renamed(changed: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
     return {names[name]: value for name, value in changed.items() if name in names}
 
 
-def _with_light_path(channel: Channel, changed: dict[str, Any]) -> Channel:
+def _with_light_path(channel: Channel, changed: dict[str, Any], camera: str) -> Channel:
     fields = _renamed(changed, _LIGHT_PATH)
-    # Each channel has a camera of its own, as a coordinate.
-    fields.pop("camera", None)
+    if channel.camera not in {"", camera}:
+        # Of several cameras the file names the first: this channel has another one.
+        fields.pop("camera", None)
     return replace(channel, light_path=replace(channel.light_path, **fields))
+
+
+def _frame0_um(
+    image: xr.DataArray,
+    axis: str,
+    values: NDArray[np.float64] | None,
+    old: Nd2Document,
+) -> float | None:
+    """Stage position of the first frame; that of the old file only if all share it."""
+    if values is not None:
+        return float(values[0]) if np.isfinite(values[0]) else None
+    place = image.coords.get(f"position_{axis}")
+    if place is not None and not place.ndim:
+        found = float(in_unit(place, "um"))
+        return found if np.isfinite(found) else None
+    moved = {"P", "Z"} if axis == "z" else {"P"}
+    if any(loop.dim in moved for loop in old.experiment.loops):
+        return None
+    kept = {"x": old.picture.x_um, "y": old.picture.y_um, "z": old.picture.z_um}
+    return kept[axis]
 
 
 def _optics(
     image: xr.DataArray,
     old: Optics,
     channels: tuple[Channel, ...],
-    same: Callable[[str], bool],
+    known: Known,
 ) -> Optics:
     """Light path of the first channel, which is that of the file, and pixel size."""
     path = channels[0].light_path
     pixel = old.pixel_size_um
-    if not (same("X") and same("Y")):
+    if not all(known.same(image, dim) and known.is_dense(dim) for dim in "YX"):
         pixel = _pixel_size(image, old.pixel_size_um)
     return replace(
         old,
@@ -360,25 +385,48 @@ def _pixel_size(image: xr.DataArray, old: float | None) -> float | None:
 
 
 def _acquisition(
-    attrs: dict[Any, Any],
-    old: Acquisition,
+    told: Any,
+    base: Nd2Document | None,
     moments: NDArray[np.datetime64] | None,
     times_ms: NDArray[np.float64],
 ) -> Acquisition:
-    """When it was taken: moment of frame 0 and, where it is told, of the start."""
-    frame0_ms = float(times_ms[0]) if times_ms[0] != UNKNOWN_MS else 0.0
-    frame0, start = old.frame0_jd, old.start_jd
-    if moments is not None and not np.isnat(moments[0]):
-        frame0 = julian_day_of(moments[0])
-    told = attrs.get("acquisition_start")
-    if told:
+    """When it was taken: moment of frame 0 and, where it is told, of the start.
+
+    Of the file that the array came from only the start holds: frame 0 may be another.
+    """
+    old = base.acquisition if base else Acquisition()
+    first = None if times_ms[0] == UNKNOWN_MS else float(times_ms[0])
+    frame0, start = None, old.start_jd
+    if moments is not None:
+        frame0, implied = _frame0_and_start(moments, times_ms)
+        start = implied if start is None and frame0 is None else start
+    elif start is None and old.frame0_jd is not None:
+        start = old.frame0_jd - (old.frame0_ms or 0.0) / _DAY_MS
+    if told not in ("", None):
         stated = julian_day_of(_moment(str(told)))
-        if frame0 is None:
-            frame0 = stated + frame0_ms / _DAY_MS
-        implied = start if start is not None else frame0 - frame0_ms / _DAY_MS
-        if abs(implied - stated) > _SAME_DAYS:
+        implied = start
+        if implied is None and frame0 is not None:
+            implied = frame0 - (first or 0.0) / _DAY_MS
+        if implied is None or abs(implied - stated) > _SAME_DAYS:
             start = stated
-    return replace(old, start_jd=start, frame0_jd=frame0, frame0_ms=frame0_ms)
+    if moments is None and start is not None and (first is not None or base is None):
+        frame0 = start + (first or 0.0) / _DAY_MS
+    return replace(old, start_jd=start, frame0_jd=frame0, frame0_ms=first or 0.0)
+
+
+def _frame0_and_start(
+    moments: NDArray[np.datetime64], times_ms: NDArray[np.float64]
+) -> tuple[float | None, float | None]:
+    """Julian days of frame 0 and of the start, as far as moments and times tell."""
+    if not np.isnat(moments[0]):
+        return julian_day_of(moments[0]), None
+    timed = ~np.isnat(moments) & (times_ms != UNKNOWN_MS)
+    if not timed.any():
+        return None, None
+    at = int(timed.argmax())
+    start = julian_day_of(moments[at]) - float(times_ms[at]) / _DAY_MS
+    first = float(times_ms[0])
+    return (None if first == UNKNOWN_MS else start + first / _DAY_MS), start
 
 
 def _moment(text: str) -> np.datetime64:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -11,14 +11,16 @@ import numpy as np
 from limnd2_xr.arrays.units import in_unit
 from limnd2_xr.model.channels import Channel, channel_names, default_channels
 from limnd2_xr.model.modality import flags_of_description
+from limnd2_xr.model.optics import LightPath
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import xarray as xr
+    from numpy.typing import NDArray
 
+    from limnd2_xr.arrays.readback import Known
     from limnd2_xr.arrays.units import Unit
     from limnd2_xr.model.attributes import Attributes
+    from limnd2_xr.model.document import Nd2Document
 
 __all__ = ["described_channels"]
 
@@ -37,7 +39,8 @@ _PALETTE: Final = ("#0000ff", "#00ff00", "#ff0000", "#00ffff", "#ff00ff", "#ffff
 def described_channels(
     image: xr.DataArray,
     attributes: Attributes,
-    base: Sequence[Channel],
+    base: Nd2Document | None,
+    known: Known,
 ) -> tuple[Channel, ...]:
     """Channels that the coordinates along C describe.
 
@@ -48,9 +51,11 @@ def described_channels(
     attributes
         Of the file to be; they tell what the channels are called if nothing else does.
     base
-        Channels of the file that the array came from: a channel with the label of one
-        of these is that one, with everything that coordinates do not tell; one with
-        another label in the place of one that is gone is that one renamed.
+        Document of the file that the array came from, None without one: a channel with
+        the label of one of its channels is that one, with everything that coordinates
+        do not tell; so is one with another label in its place.
+    known
+        What is known of the array from that file.
 
     Raises
     ------
@@ -58,35 +63,55 @@ def described_channels(
         If names repeat, or a colour, a modality or a unit is not known.
     """
     channels = _named(image, attributes, base)
-    for name, (field, unit) in _NUMBERS.items():
-        if name in image.coords:
-            values = np.broadcast_to(
-                in_unit(image.coords[name], unit), (len(channels),)
-            ).tolist()
-            channels = [
-                _with_number(c, field, v) for c, v in zip(channels, values, strict=True)
-            ]
-    for name in _TEXTS:
-        if name in image.coords:
-            texts = np.broadcast_to(image.coords[name].values, (len(channels),))
-            channels = [
-                _with_text(c, name, str(text))
-                for c, text in zip(channels, texts.tolist(), strict=True)
-            ]
+    told = [
+        name
+        for name in (*_NUMBERS, *_TEXTS)
+        if name in image.coords and not known.same(image, name)
+    ]
+    for name in told:
+        values = _per_channel(image, name)
+        channels = [
+            _with_number(channel, _NUMBERS[name][0], value)
+            if name in _NUMBERS
+            else _with_text(channel, name, str(value))
+            for channel, value in zip(channels, values, strict=True)
+        ]
     return tuple(channels)
 
 
+def _per_channel(image: xr.DataArray, name: str) -> list[Any]:
+    """Values of a coordinate, one a channel, in the unit of the dataset."""
+    coordinate = image.coords[name]
+    others = [str(dim) for dim in coordinate.dims if dim != "C"]
+    if others:
+        raise ValueError(
+            f"coordinate {name} varies along {', '.join(others)}, but a file holds one "
+            f"value a channel: take one of them with da.assign_coords({name}="
+            f"da.{name}.isel(...)), or da.drop_vars({name!r})"
+        )
+    values: NDArray[Any] = coordinate.values
+    if name in _NUMBERS:
+        values = in_unit(coordinate, _NUMBERS[name][1])
+    found: list[Any] = np.broadcast_to(values, (image.sizes["C"],)).tolist()
+    return found
+
+
 def _named(
-    image: xr.DataArray, attributes: Attributes, base: Sequence[Channel]
+    image: xr.DataArray, attributes: Attributes, base: Nd2Document | None
 ) -> list[Channel]:
     count = image.sizes["C"]
     rgb = attributes.components == 3 * count
     size = 3 if rgb else 1
-    known = dict(zip(channel_names(base), base, strict=True))
+    old = base.channels if base else ()
+    known = dict(zip(channel_names(old), old, strict=True))
+    others = list(old) if len(old) == count else _defaults(attributes, count, size)
+    if base and len(old) != count:
+        path = LightPath(
+            **{item.name: getattr(base.optics, item.name) for item in fields(LightPath)}
+        )
+        others = [replace(channel, light_path=path) for channel in others]
     if "C" not in image.coords:
-        if len(base) == count:
-            return [replace(channel, component_count=size) for channel in base]
-        return _defaults(attributes, count, size)
+        return [replace(channel, component_count=size) for channel in others]
     names = [str(name) for name in np.atleast_1d(image.coords["C"].values).tolist()]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
@@ -94,19 +119,12 @@ def _named(
             f"channel names repeat ({', '.join(map(repr, repeated[:5]))}): give each its "
             "own with da.assign_coords(C=[...])"
         )
-    renamed = len(base) == count
-    fresh = _defaults(attributes, count, size)
-    channels = []
-    for i, name in enumerate(names):
-        if name in known:
-            channel = known[name]
-        elif renamed and list(known)[i] not in names:
-            channel = replace(base[i], name=name)
-        else:
-            path = base[0].light_path if base else fresh[i].light_path
-            channel = replace(fresh[i], name=name, light_path=path)
-        channels.append(replace(channel, component_count=size))
-    return channels
+    return [
+        replace(known[name], component_count=size)
+        if name in known
+        else replace(others[i], name=name, component_count=size)
+        for i, name in enumerate(names)
+    ]
 
 
 def _defaults(attributes: Attributes, count: int, size: int) -> list[Channel]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
+    from limnd2_xr.arrays.readback import Known
     from limnd2_xr.model.experiment import Dim, Loop
 
 __all__ = ["described_experiment", "loop_order", "steps_of"]
@@ -55,7 +56,7 @@ def loop_order(image: xr.DataArray, base: Experiment | None) -> tuple[Dim, ...]:
 
 
 def described_experiment(
-    image: xr.DataArray, base: Experiment | None, same: Callable[[str], bool]
+    image: xr.DataArray, base: Experiment | None, known: Known
 ) -> Experiment:
     """Loops that the dims and coordinates of an array describe.
 
@@ -66,8 +67,8 @@ def described_experiment(
     base
         Loops of the file that the array came from: a loop that still fits is kept as it
         is, with everything that coordinates do not tell.
-    same
-        Says whether a coordinate of the array is what the file would give.
+    known
+        What is known of the array from that file.
 
     Raises
     ------
@@ -83,14 +84,18 @@ def described_experiment(
     loops = []
     for dim in loop_order(image, base):
         old = [loop for loop in base.loops if loop.dim == dim] if base else []
-        known = old[0] if len(old) == 1 else None
-        fits = known is not None and known.count == image.sizes[dim]
+        loop = old[0] if len(old) == 1 else None
         told = [dim, "position_x", "position_y", "position_z"] if dim == "P" else [dim]
-        if known is not None and fits and all(map(same, told)):
-            loops.append(known)
+        if (
+            loop is not None
+            and loop.count == image.sizes[dim]
+            and known.is_whole(dim, loop.count)
+            and all(known.same(image, name) for name in told)
+        ):
+            loops.append(loop)
         else:
-            loops.append(make[dim](image, known))
-    spectral = base.spectral if base and same("C") else None
+            loops.append(make[dim](image, loop))
+    spectral = base.spectral if base and known.same(image, "C") else None
     if base is None or not (loops or spectral):
         # Without a loop a file has no experiment that could say more.
         return Experiment(loops=tuple(loops))
@@ -123,7 +128,7 @@ def _exact(values: NDArray[np.float64]) -> bool:
     return bool((np.arange(len(values)) * step + values[0] == values).all())
 
 
-def _time_loop(image: xr.DataArray, _known: Loop | None) -> Loop:
+def _time_loop(image: xr.DataArray, _old: Loop | None) -> Loop:
     count = image.sizes["T"]
     plain = TimeLoop(count=count, declared_count=count)
     if "T" not in image.coords:
@@ -201,9 +206,9 @@ def _periods(steps: NDArray[np.float64]) -> tuple[Period, ...]:
     return tuple(periods)
 
 
-def _z_loop(image: xr.DataArray, known: Loop | None) -> Loop:
+def _z_loop(image: xr.DataArray, loop: Loop | None) -> Loop:
     count = image.sizes["Z"]
-    old = known if isinstance(known, ZStackLoop) else None
+    old = loop if isinstance(loop, ZStackLoop) else None
     device = old.device if old else ""
     stated = stated_step(image, "z_step_um") if "Z" not in image.coords else None
     if stated is not None:
@@ -259,12 +264,12 @@ def _is_index(coordinate: xr.DataArray) -> bool:
     return values.dtype.kind in "iuf" and np.array_equal(values, np.arange(len(values)))
 
 
-def _position_loop(image: xr.DataArray, known: Loop | None) -> Loop:
+def _position_loop(image: xr.DataArray, loop: Loop | None) -> Loop:
     count = image.sizes["P"]
     names = _position_names(image)
     places = {axis: _place(image, axis) for axis in "xyz"}
     use_z = places["z"] is not None and bool(np.isfinite(places["z"]).all())
-    old = known.points if isinstance(known, XYPositionLoop) else ()
+    old = loop.points if isinstance(loop, XYPositionLoop) else ()
     focus = {point.name: point.pfs_offset for point in old if point.name}
     points = tuple(
         XYPoint(
@@ -321,6 +326,6 @@ def _number(values: NDArray[np.float64] | None, at: int) -> float:
     return 0.0 if values is None or not np.isfinite(values[at]) else float(values[at])
 
 
-def _custom_loop(image: xr.DataArray, _known: Loop | None) -> Loop:
+def _custom_loop(image: xr.DataArray, _old: Loop | None) -> Loop:
     count = image.sizes["U"]
     return CustomLoop(count=count, declared_count=count)

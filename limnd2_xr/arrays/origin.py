@@ -9,17 +9,17 @@ along.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from limnd2_xr.arrays.attrs import METADATA_ATTR
 from limnd2_xr.arrays.dataset import SOURCE_KEY, dataset_of
-from limnd2_xr.arrays.readback import find_labels
+from limnd2_xr.arrays.readback import Known
 from limnd2_xr.errors import Nd2Error
 from limnd2_xr.frames.opening import find_frames, open_index, read_raw
 from limnd2_xr.frames.store import StoreState
+from limnd2_xr.model.comparison import same
 from limnd2_xr.model.document import Nd2Document
 
 if TYPE_CHECKING:
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from limnd2_xr.model.raw import RawMetadata
 
 __all__ = ["Origin", "find_origin"]
-
-Picks: TypeAlias = dict[str, "NDArray[np.int64] | None"]
-"""For each dimension the indices that were picked; None where that is not known."""
 
 FRAME_DIMS: Final = ("U", "T", "P", "Z")
 
@@ -61,18 +58,12 @@ class Origin:
     """Its metadata as stored."""
     index: ChunkIndex = field(repr=False)
     """All its chunks."""
-    picked: Picks
-    """For each dimension of the file, which of its indices the array has, in order.
-
-    None for C, Y, X or S that have other labels than the file: they may have been
-    relabelled or be something else. Those of the loops are known.
-    """
-
-    @cached_property
-    def dataset(self) -> xr.Dataset:
-        """What opening the file gives, the pixels left out; in memory."""
-        with dataset_of(self.state, frozenset({"image"})) as found:
-            return found.load()
+    known: Known = field(repr=False)
+    """Coordinates of the file for the array's labels, and which of its indices these
+    are: known of every loop, not of C, Y, X or S with labels that the file has not."""
+    knows_frames: bool
+    """Whether each frame of the array is one of the file's, and not something else under
+    the same labels, nor one of them twice along a new dim."""
 
     @property
     def is_whole(self) -> bool:
@@ -82,7 +73,7 @@ class Origin:
     @property
     def has_all_frames(self) -> bool:
         """Whether the array has all frames, in the file's order."""
-        return all(map(self._has_all, FRAME_DIMS))
+        return self.knows_frames and all(map(self._has_all, FRAME_DIMS))
 
     @property
     def has_all_pixels(self) -> bool:
@@ -95,11 +86,8 @@ class Origin:
         return self._has_all("C") and self._has_all("S")
 
     def _has_all(self, dim: str) -> bool:
-        if dim not in self.picked:
-            return True
-        length = self.state.shape[self.state.dims.index(dim)]
-        at = self.picked[dim]
-        return at is not None and np.array_equal(at, np.arange(length))
+        sizes = dict(zip(self.state.dims, self.state.shape, strict=True))
+        return dim not in sizes or self.known.is_whole(dim, sizes[dim])
 
     def frames(self, dims: tuple[str, ...]) -> NDArray[np.int64]:
         """Frame numbers of the file, of the shape of the array's loops in this order.
@@ -112,9 +100,7 @@ class Origin:
         numbers = self.state.axes.sequence()
         own = self.state.axes.dims
         for axis, dim in enumerate(own):
-            at = self.picked[dim]
-            assert at is not None  # noqa: S101 - there is no origin without
-            numbers = numbers.take(at, axis=axis)
+            numbers = numbers.take(self.known.picked[dim], axis=axis)
         kept = [own.index(dim) for dim in dims if dim in own]
         rest = [axis for axis in range(len(own)) if axis not in kept]
         numbers = numbers.transpose(*rest, *kept)[(0,) * len(rest)]
@@ -139,7 +125,7 @@ def read_payload(source: ByteSource, name: str, entry: Any) -> bytes:
 
 
 def find_origin(image: xr.DataArray) -> tuple[Origin | None, str]:
-    """Return the file behind an array, None if it remembers none, and what that loses.
+    """Return the file behind an array, and why not if it remembers one in vain.
 
     Parameters
     ----------
@@ -148,10 +134,11 @@ def find_origin(image: xr.DataArray) -> tuple[Origin | None, str]:
 
     Returns
     -------
-    tuple
-        The file, and what cannot be taken along from a file that the array remembers,
-        but that cannot be read any more, is not what the array was opened from, or has
-        other labels along the loops; "" if that is not so.
+    Origin or None
+        None if the array remembers no file, or one that cannot be read any more, is
+        not what the array was opened from, or has other labels along the loops.
+    str
+        What is lost with a file that is not used and why; else empty.
     """
     spec = image.encoding.get(SOURCE_KEY)
     text = image.attrs.get(METADATA_ATTR)
@@ -162,18 +149,32 @@ def find_origin(image: xr.DataArray) -> tuple[Origin | None, str]:
         found = _open(spec)
     except (Nd2Error, OSError, ValueError) as error:
         return None, f"{lost} ({error})"
-    if found.state.document != Nd2Document.from_json(text):
+    if not same(found.state.document, Nd2Document.from_json(text)):
         why = "its metadata are not those that the array was opened with"
         return None, f"{lost} ({why})"
-    whole = dataset_of(found.state, frozenset({"image"}))
-    picked = {dim: find_labels(image, whole, dim) for dim in found.state.dims}
-    strange = [dim for dim in FRAME_DIMS if dim in picked and picked[dim] is None]
+    with dataset_of(found.state, frozenset({"image"})) as whole:
+        known = Known.of(whole.load(), image)
+    loops = found.state.axes.dims
+    strange = [dim for dim in loops if dim not in known.picked]
     if strange:
         return None, f"{lost} (it has other labels along {', '.join(strange)})"
     origin = Origin(
-        spec=spec, state=found.state, raw=found.raw, index=found.index, picked=picked
+        spec=spec,
+        state=found.state,
+        raw=found.raw,
+        index=found.index,
+        known=known,
+        knows_frames=_knows_frames(image, found.state, known),
     )
     return origin, ""
+
+
+def _knows_frames(image: xr.DataArray, state: StoreState, known: Known) -> bool:
+    """Say whether frames are those of the file: when they were taken tells them apart."""
+    new = [dim for dim in FRAME_DIMS if dim in image.dims and dim not in state.dims]
+    if any(image.sizes[dim] > 1 for dim in new):
+        return False
+    return known.same(image, "acquired") or known.same(image, "time")
 
 
 def _open(spec: SourceSpec) -> _File:

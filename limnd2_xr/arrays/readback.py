@@ -8,6 +8,8 @@ differently is told, never lost in silence.
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -15,27 +17,29 @@ import xarray as xr
 
 from limnd2_xr.arrays.attrs import METADATA_ATTR, flat_attributes
 from limnd2_xr.arrays.coords import coordinates
-from limnd2_xr.arrays.units import moment_of
+from limnd2_xr.arrays.units import in_unit, moment_of
 from limnd2_xr.container.byte_source import FileStamp
 from limnd2_xr.container.source import SourceSpec
 from limnd2_xr.frames.store import StoreState
 from limnd2_xr.frames.table import FrameTable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from limnd2_xr.frames.layout import PixelLayout
     from limnd2_xr.model.document import Nd2Document
     from limnd2_xr.model.records import FrameRecords
 
-__all__ = ["differences", "find_labels", "read_back", "same_coordinate"]
+__all__ = ["Known", "differences", "find_labels", "read_back"]
 
 _REWRITTEN: Final = {METADATA_ATTR, "compression", "format_version", "loop_order"}
 """Attributes that tell how a file is made, and so follow the way it is written."""
 _NOMINAL_S: Final = 1e-6
 """T is nominal: a microsecond that computing its steps anew changes tells nothing."""
-_DERIVED: Final = {"pixel_size_um", "z_step_um", "significant_bits"}
-"""Attributes that repeat what coordinates or pixels tell."""
+_DERIVED: Final = {"pixel_size_um": "X", "z_step_um": "Z"}
+"""Attributes that repeat what a coordinate tells."""
 
 
 def read_back(
@@ -77,7 +81,10 @@ def read_back(
 def find_labels(
     image: xr.DataArray, whole: xr.Dataset, dim: str
 ) -> NDArray[np.int64] | None:
-    """Find an array's labels along a dim of a whole file; None if one is not there.
+    """Find which indices of a whole file an array has along a dim; None if unknown.
+
+    By the labels. As many others as the file has are new names for the same; of labels
+    that repeat in the file none says where it comes from.
 
     Parameters
     ----------
@@ -93,15 +100,62 @@ def find_labels(
     if dim not in image.coords:
         fits = image.sizes[dim] == length if dim in image.dims else length == 1
         return np.arange(length) if fits else None
-    labels = {
-        label: i for i, label in reversed(list(enumerate(whole[dim].values.tolist())))
-    }
+    labels = whole[dim].values.tolist()
     wanted = np.atleast_1d(image.coords[dim].values).tolist()
-    found = np.array([labels.get(label, -1) for label in wanted], dtype=np.int64)
-    return None if (found < 0).any() else found
+    if wanted == labels:
+        return np.arange(length)
+    places = {label: i for i, label in enumerate(labels)}
+    found = np.array([places.get(label, -1) for label in wanted], dtype=np.int64)
+    if (found >= 0).all():
+        return found if len(places) == length else None
+    return np.arange(length) if len(wanted) == length else None
 
 
-def differences(image: xr.DataArray, found: xr.Dataset) -> list[str]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What is known about an array beforehand: its file, as far as the array has it."""
+
+    coords: xr.Dataset = field(default_factory=xr.Dataset)
+    """Coordinates that the file gives for the array's labels."""
+    picked: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+    """For each dim of the file which of its indices the array has, if that is known."""
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+    """Attributes that the file gives."""
+
+    @classmethod
+    def of(cls, whole: xr.Dataset, image: xr.DataArray) -> Known:
+        """Find the labels of an array in a whole file.
+
+        What runs along a dim with other labels than the array's is left out.
+        """
+        picks = {str(dim): find_labels(image, whole, str(dim)) for dim in whole.dims}
+        strange = [dim for dim, found in picks.items() if found is None]
+        picked = {dim: found for dim, found in picks.items() if found is not None}
+        coords = whole.drop_dims(strange).isel(picked)
+        return cls(coords=coords, picked=picked, attrs=whole.attrs)
+
+    def same(self, image: xr.DataArray, name: str) -> bool:
+        """Say whether a coordinate of the array is what the file gives, if there is one."""
+        if name not in image.coords:
+            return bool(self.coords.coords)
+        return name in self.coords.coords and not _unlike(
+            image.coords[name], self.coords.coords[name]
+        )
+
+    def is_dense(self, dim: str) -> bool:
+        """Say whether the array has neighbours along a dim, in order."""
+        return dim in self.picked and bool((np.diff(self.picked[dim]) == 1).all())
+
+    def is_whole(self, dim: str, length: int) -> bool:
+        """Say whether the array has all indices of a loop of this length, in order."""
+        return dim in self.picked and np.array_equal(
+            self.picked[dim], np.arange(length)
+        )
+
+
+def differences(
+    image: xr.DataArray, found: xr.Dataset, before: Mapping[str, Any]
+) -> list[str]:
     """Say what of an array reading back will not give, one text each.
 
     Parameters
@@ -110,6 +164,9 @@ def differences(image: xr.DataArray, found: xr.Dataset) -> list[str]:
         The array to be written.
     found
         From `read_back`.
+    before
+        Attributes of the file that the array came from. Those of them that repeat
+        coordinates are not looked at: selecting leaves them as they were.
     """
     told = []
     for name, coordinate in image.coords.items():
@@ -122,19 +179,26 @@ def differences(image: xr.DataArray, found: xr.Dataset) -> list[str]:
         if text:
             told.append(f"coordinate {name} ({text})")
     for name, value in image.attrs.items():
-        if name in _REWRITTEN | _DERIVED:
+        if name in _REWRITTEN or _is_stale(name, image, before):
             continue
         if name not in found.attrs:
-            if value not in ("", None):
+            if not (value is None or (isinstance(value, str) and not value)):
                 told.append(f"attribute {name} (a file has no place for it)")
         elif not _same_value(name, value, found.attrs[name]):
             told.append(f"attribute {name} (reads as {found.attrs[name]!r:.60})")
     return told
 
 
-def same_coordinate(given: xr.DataArray, found: xr.DataArray) -> bool:
-    """Say whether a coordinate is what a file gives, value by value."""
-    return not _unlike(given, found)
+def _is_stale(name: Any, image: xr.DataArray, before: Mapping[str, Any]) -> bool:
+    """Whether an attribute repeats what was true before, or is of something else."""
+    value = image.attrs[name]
+    if name == "significant_bits":
+        # Checked against the pixels, or chosen, before this.
+        return True
+    if name not in _DERIVED:
+        return False
+    known = name in before and _same_value(name, value, before[name])
+    return known or _DERIVED[name] not in image.dims
 
 
 def _unlike(given: xr.DataArray, found: xr.DataArray) -> str:
@@ -146,9 +210,10 @@ def _unlike(given: xr.DataArray, found: xr.DataArray) -> str:
         if set(given.dims) - set(found.dims) or not _is_constant(found, spread):
             return f"reads along {', '.join(map(str, found.dims)) or 'no dim'}"
         found = found.isel(dict.fromkeys(spread, 0))
+    if given.dtype.kind == "m":
+        # A span has its unit in its type, which files have not.
+        given = given.copy(data=in_unit(given, "s")).assign_attrs(units="s")
     a = given.squeeze().values
-    if a.dtype.kind == "m" and found.attrs.get("units") == "s":
-        a = a / np.timedelta64(1, "s")
     b = found.squeeze().transpose(*given.squeeze().dims).values
     if a.shape != b.shape:
         return f"reads as {b.shape} values"
@@ -165,8 +230,10 @@ def _unlike(given: xr.DataArray, found: xr.DataArray) -> str:
         least = _NOMINAL_S if given.name == "T" and "units" in found.attrs else 0.0
         atol = max(1e-9 * size, least)
         same = np.isclose(scaled, b, rtol=1e-9, atol=atol, equal_nan=True)
-    else:
+    elif a.dtype.kind in "OSU" and b.dtype.kind in "OSU":
         same = a.astype(str) == b.astype(str)
+    else:
+        same = np.zeros(a.shape, dtype=bool)
     if bool(np.all(same)):
         return ""
     at = np.unravel_index(np.argmin(same), np.shape(same))
@@ -181,8 +248,6 @@ def _is_constant(found: xr.DataArray, dims: list[Any]) -> bool:
 
 
 def _factor(given: xr.DataArray, found: xr.DataArray) -> float:
-    from limnd2_xr.arrays.units import in_unit
-
     units = found.attrs.get("units")
     if units not in {"um", "nm", "s"} or not given.attrs.get("units"):
         return 1.0
@@ -197,10 +262,12 @@ def _same_value(name: Any, a: Any, b: Any) -> bool:
         except ValueError:
             return False
         return bool(abs(apart) <= np.timedelta64(1, "ms"))
-    if isinstance(a, int | float | np.number) and isinstance(b, int | float):
-        return bool(np.isclose(float(a), b, rtol=1e-12))
-    return bool(np.array_equal(np.asarray(a), np.asarray(b)))
+    if isinstance(a, int | float | np.integer | np.floating):
+        return isinstance(b, int | float) and math.isclose(a, b, rel_tol=1e-12)
+    return isinstance(a, str) and bool(a == b)
 
 
 def _short(value: Any) -> str:
+    if isinstance(value, str):
+        return repr(str(value))
     return f"{value:g}" if isinstance(value, float | np.floating) else str(value)

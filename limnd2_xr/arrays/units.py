@@ -6,6 +6,7 @@ dataset documents for it; one whose unit is unknown is refused, never guessed.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
@@ -155,7 +156,9 @@ def stated_step(image: xr.DataArray, name: str) -> float | None:
 
 
 def moment_of(text: str) -> np.datetime64:
-    """Return the moment that a text in ISO 8601, UTC, stands for.
+    """Return the moment in UTC that a text in ISO 8601 stands for.
+
+    One without a time zone is in UTC already.
 
     Raises
     ------
@@ -167,7 +170,10 @@ def moment_of(text: str) -> np.datetime64:
     >>> print(moment_of("2024-05-17T09:30Z"))
     2024-05-17T09:30:00.000000
     """
-    return np.datetime64(text.removesuffix("Z"), "us")
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is not None:
+        moment = moment.astimezone(UTC).replace(tzinfo=None)
+    return np.datetime64(moment, "us")
 
 
 def _factor(stated: str, unit: Unit) -> Fraction | None:

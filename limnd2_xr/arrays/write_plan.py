@@ -6,8 +6,9 @@ All errors that the metadata can give surface here.
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import numpy as np
 
@@ -16,24 +17,19 @@ from limnd2_xr.arrays.carried import ChunkPayloads, carried_chunks, selected_col
 from limnd2_xr.arrays.described import Description, describe
 from limnd2_xr.arrays.described_loops import loop_order
 from limnd2_xr.arrays.origin import Origin, find_origin
-from limnd2_xr.arrays.readback import (
-    differences,
-    find_labels,
-    read_back,
-    same_coordinate,
-)
+from limnd2_xr.arrays.readback import Known, differences, read_back
 from limnd2_xr.errors import warn_user
 from limnd2_xr.frames.layout import PixelLayout
-from limnd2_xr.frames.packing import check_dtype, row_nbytes
+from limnd2_xr.frames.packing import check_dtype, check_level, row_nbytes
 from limnd2_xr.model.attributes import Attributes
 from limnd2_xr.model.description_text import agreeing_description
-from limnd2_xr.model.document import Nd2Document
+from limnd2_xr.model.document import RECORD_CHUNKS, Nd2Document
 from limnd2_xr.model.raw import METADATA_CHUNKS, encode_raw
 from limnd2_xr.model.records import FrameRecords
 from limnd2_xr.model.to_raw import Base
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     import xarray as xr
     from numpy.typing import NDArray
@@ -57,6 +53,14 @@ OnLoss: TypeAlias = Literal["warn", "raise", "ignore"]
 
 _DIMS: Final = ("U", "T", "P", "Z", "C", "Y", "X", "S")
 _RGB: Final = ("R", "G", "B")
+_PER_FRAME: Final = {
+    "time": ("times_ms",),
+    "acquired": ("times_ms",),
+    "stage_x": ("x",),
+    "stage_y": ("y",),
+    "stage_z": ("z", "z1", "z2"),
+}
+"""Coordinates of frames, and what a file records of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,11 +130,16 @@ def plan_write(image: xr.DataArray, options: WriteOptions) -> WritePlan:
         Of coordinates, attributes and chunks that cannot be written, if `on_loss` is
         ``"warn"``.
     """
+    if options.on_loss not in {"warn", "raise", "ignore"}:
+        raise ValueError(
+            f'on_loss must be "warn", "raise" or "ignore", not {options.on_loss!r}'
+        )
     image = with_image_dims(image)
-    origin, forgotten = find_origin(image)
+    origin, unused = find_origin(image)
     base = origin.state.document if origin else document_of(image.attrs)
     attributes = _attributes(image, base, options)
     found, raw, losses = _description(image, attributes, origin, base)
+    losses += [unused] if unused else []
     document, records = found.document, found.records
     order = loop_order(image, document.experiment)
     image = image.transpose(*order, "C", "Y", "X", *("S" if "S" in image.dims else ""))
@@ -140,8 +149,6 @@ def plan_write(image: xr.DataArray, options: WriteOptions) -> WritePlan:
         raise AssertionError(f"{axes} for {dict(image.sizes)}")  # pragma: no cover
     numbers = axes.sequence().transpose([axes.dims.index(dim) for dim in order])
     made, lost = _chunks(found, raw, origin, numbers, order)
-    if forgotten:
-        losses.append(forgotten)
     if "missing" in image.coords and bool(image.coords["missing"].any()):
         count = int(image.coords["missing"].sum())
         losses.append(f"coordinate missing ({count} missing frames are written as 0)")
@@ -186,7 +193,7 @@ def with_image_dims(image: xr.DataArray) -> xr.DataArray:
     if "C" not in image.dims:
         image = image.expand_dims("C")
     if "S" not in image.dims:
-        return image.drop_vars("S", errors="ignore")
+        return image
     if image.sizes["S"] != 3:
         raise ValueError(
             f"dim S has length {image.sizes['S']}, but colour images are R, G, B: drop an "
@@ -195,7 +202,10 @@ def with_image_dims(image: xr.DataArray) -> xr.DataArray:
     if "S" in image.coords and tuple(image.coords["S"].values) != _RGB:
         labels = tuple(map(str, image.coords["S"].values))
         if sorted(labels) != sorted(_RGB):
-            raise ValueError(f"labels of S are {labels}, not R, G, B")
+            raise ValueError(
+                f"labels of S are {', '.join(labels)}, not R, G, B: set them with "
+                "da.assign_coords(S=['R', 'G', 'B']), or rename S to C for channels"
+            )
         image = image.isel(S=[labels.index(letter) for letter in _RGB])
     return image
 
@@ -214,20 +224,20 @@ def _attributes(
     dtype = check_dtype(image.dtype)
     components = image.sizes["C"] * image.sizes.get("S", 1)
     bits = 8 * dtype.itemsize
-    told = options.significant_bits or image.attrs.get("significant_bits")
-    significant = int(told) if told and dtype.kind == "u" else bits
-    if options.significant_bits is None and significant > bits:
-        significant = bits
-    if not 1 <= significant <= bits:
-        raise ValueError(
-            f"{significant} significant bits do not fit into pixels of {bits} bits"
-        )
+    significant = _significant_bits(image, dtype, options.significant_bits)
     old = base.attributes if base else None
     compression = options.compression
     if compression not in {"keep", "zlib", None}:
         raise ValueError(f'compression must be "zlib" or None, not {compression!r}')
     if compression == "keep":
         compression = "zlib" if old and old.compression == "lossless" else None
+    if options.level is not None:
+        if compression is None:
+            raise ValueError(
+                f'level {options.level} is of compression="zlib", but frames are written '
+                "as they are: give both"
+            )
+        check_level(options.level)
     kept = "lossless" if compression else "none"
     unchanged = old is not None and old.compression == kept and options.level is None
     param = old.compression_param if old and unchanged else float(options.level or 0)
@@ -251,6 +261,29 @@ def _attributes(
         if old is None or old.virtual_components
         else None,
     )
+
+
+def _significant_bits(
+    image: xr.DataArray, dtype: np.dtype[Any], chosen: int | None
+) -> int:
+    """As chosen, else as an attribute says of integers, else all."""
+    bits = 8 * dtype.itemsize
+    told = image.attrs.get("significant_bits") if chosen is None else chosen
+    if told is None or (chosen is None and dtype.kind == "f"):
+        return bits
+    try:
+        found = operator.index(told)
+    except TypeError:
+        raise ValueError(
+            f"significant_bits must be a whole number, not {told!r}"
+        ) from None
+    if chosen is None and found > bits:
+        return bits
+    if not 1 <= found <= bits or (dtype.kind == "f" and found != bits):
+        raise ValueError(
+            f"{found} significant bits do not fit into {dtype} pixels of {bits} bits"
+        )
+    return found
 
 
 def _layout(attributes: Attributes, image: xr.DataArray) -> PixelLayout:
@@ -282,17 +315,19 @@ def _description(
             document=replace(origin.state.document, attributes=attributes),
             records=origin.state.records,
         )
-        if not _losses(image, kept, layout):
+        if not _losses(image, kept, layout, origin.known):
             return *_stored(kept, origin), []
-    same = _comparison(image, origin, base)
-    made = describe(image, attributes, base, same)
-    if origin is not None:
-        made = _with_recorded(made, image, origin, same)
+    known = origin.known if origin else _known(image, base)
+    made = describe(image, attributes, base, known)
+    if origin is not None and origin.knows_frames:
+        made = _with_recorded(made, image, origin)
     made, raw = _stored(made, origin)
-    return made, raw, _losses(image, made, layout)
+    return made, raw, _losses(image, made, layout, known)
 
 
-def _losses(image: xr.DataArray, made: Description, layout: PixelLayout) -> list[str]:
+def _losses(
+    image: xr.DataArray, made: Description, layout: PixelLayout, known: Known
+) -> list[str]:
     """Say what of an array will be read back differently."""
     count = made.document.attributes.sequence_count
     found = read_back(made.document, made.records, layout, count)
@@ -301,7 +336,7 @@ def _losses(image: xr.DataArray, made: Description, layout: PixelLayout) -> list
         # Its counts of frames and channels follow them: nothing is lost by that.
         agreed = agreeing_description(text, made.document)
         image = image.assign_attrs(description=agreed)
-    return differences(image, found)
+    return differences(image, found, known.attrs)
 
 
 def _stored(
@@ -332,92 +367,62 @@ def _fits(image: xr.DataArray, origin: Origin) -> bool:
     )
 
 
-def _comparison(
-    image: xr.DataArray, origin: Origin | None, base: Nd2Document | None
-) -> Callable[[str], bool]:
-    """Say of a coordinate whether it is what the file behind the array gives."""
+def _known(image: xr.DataArray, base: Nd2Document | None) -> Known:
+    """Return what the document of an array tells, where its file is not at hand."""
     if base is None:
-        return lambda _name: False
-    if origin is not None:
-        whole, picked = origin.dataset, dict(origin.picked)
-    else:
-        count = max(base.attributes.sequence_count, 1)
-        attributes = base.attributes
-        layout = PixelLayout(
-            height=attributes.height,
-            width=attributes.width,
-            channels=len(base.channels),
-            samples=attributes.components // max(len(base.channels), 1),
-            dtype=attributes.dtype,
-            row_nbytes=attributes.row_nbytes,
-        )
-        whole = read_back(base, FrameRecords(), layout, count)
-        dims = map(str, whole.dims)
-        picked = {dim: find_labels(image, whole, dim) for dim in dims}
-    known = whole.drop_dims([dim for dim, at in picked.items() if at is None])
-    known = known.isel({dim: at for dim, at in picked.items() if at is not None})
-
-    def same(name: str) -> bool:
-        if name not in image.coords:
-            return True
-        if name in picked and not _in_place(name, picked[name], whole.sizes[name]):
-            return False
-        return name in known.coords and same_coordinate(
-            image.coords[name], known.coords[name]
-        )
-
-    return same
-
-
-def _in_place(dim: str, at: NDArray[np.int64] | None, length: int) -> bool:
-    """Whether what a file says of a dim is true of the part of it that was picked."""
-    if at is None:
-        return False
-    if dim in {"Y", "X"}:
-        return bool((np.diff(at) == 1).all())
-    return np.array_equal(at, np.arange(length))
+        return Known()
+    count = max(base.attributes.sequence_count, 1)
+    attributes = base.attributes
+    layout = PixelLayout(
+        height=attributes.height,
+        width=attributes.width,
+        channels=len(base.channels),
+        samples=attributes.components // max(len(base.channels), 1),
+        dtype=attributes.dtype,
+        row_nbytes=attributes.row_nbytes,
+    )
+    return Known.of(read_back(base, FrameRecords(), layout, count), image)
 
 
 def _with_recorded(
-    made: Description,
-    image: xr.DataArray,
-    origin: Origin,
-    same: Callable[[str], bool],
+    made: Description, image: xr.DataArray, origin: Origin
 ) -> Description:
     """Keep what was recorded of the frames where the array tells nothing else of them."""
     order = loop_order(image, made.document.experiment)
     frames = origin.frames(order).ravel()
-    old, new = origin.state, made.records
-    kept = {
+    old = origin.state.records
+    columns = {
         name: None
-        if (values := getattr(old.records, name)) is None
+        if (values := getattr(old, name)) is None
         else _picked(values, frames)
         for name in FrameRecords.__dataclass_fields__
     }
-    if not (same("time") and old.records.has_times):
-        kept["times_ms"] = new.times_ms
-    still = {axis: same(f"stage_{axis}") for axis in "xyz"}
-    for axis, is_same in still.items():
-        if not is_same:
-            kept[axis] = getattr(new, axis)
-    if not still["z"]:
-        kept["z1"] = kept["z2"] = None
-    document = made.document
-    if origin.has_all_frames and all(still.values()):
-        document = replace(document, picture=old.document.picture)
-    if origin.has_all_frames and same("time") and same("acquired"):
-        start = document.acquisition.start_jd
-        acquisition = replace(old.document.acquisition, start_jd=start)
-        document = replace(document, acquisition=acquisition)
-    dropped = {"Z1", "Z2"} if not still["z"] else set()
+    changed = [name for name in _PER_FRAME if not origin.known.same(image, name)]
+    for name, fields in _PER_FRAME.items():
+        if name in changed:
+            columns |= dict.fromkeys(fields)
+            columns[fields[0]] = getattr(made.records, fields[0])
+    if not old.has_times:
+        columns["times_ms"] = made.records.times_ms
+    document, source = made.document, origin.state.document
+    if origin.has_all_frames and not changed:
+        acquisition = replace(
+            source.acquisition, start_jd=document.acquisition.start_jd
+        )
+        document = replace(document, picture=source.picture, acquisition=acquisition)
+    lost = {
+        chunk
+        for name, chunk in RECORD_CHUNKS.items()
+        if columns[name] is None and getattr(old, name) is not None
+    }
     recorded = tuple(
         replace(column, size=len(frames))
-        for column in old.document.recorded_columns
-        if column.id not in dropped
+        for column in source.recorded_columns
+        if f"CustomData|{column.id}!" not in lost
     )
     return Description(
         document=replace(document, recorded_columns=recorded),
-        records=FrameRecords(**kept),
+        records=FrameRecords(**columns),
     )
 
 
@@ -447,7 +452,7 @@ def _chunks(
     changed = {name: level for name, level in raw.levels.items() if name not in kept}
     made = encode_raw(replace(raw, levels=changed))
     described = {f"CustomData|{c.id}!" for c in found.document.recorded_columns}
-    if not origin.is_whole:
+    if origin.knows_frames and not origin.is_whole:
         frames = origin.frames(order)
         by_number = np.empty(frames.size, np.int64)
         by_number[numbers.ravel()] = frames.ravel()

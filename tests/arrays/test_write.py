@@ -12,6 +12,9 @@ import xarray as xr
 
 import limnd2_xr
 from limnd2_xr.arrays import write as array_writer
+from limnd2_xr.arrays.origin import read_payload
+from limnd2_xr.container.source import SourceSpec
+from limnd2_xr.frames.opening import open_index
 from limnd2_xr.testing.synthetic import (
     Point,
     PositionLoop,
@@ -451,3 +454,207 @@ def test_moments_and_durations_are_the_same_in_other_words(tmp_path: Path) -> No
     again = written(image, tmp_path / "a.nd2", on_loss="raise")
     assert again["T"].values.tolist() == [0.0, 1.5, 3.0]
     assert again.attrs["acquisition_start"] == "2026-01-01T00:00:00.000Z"
+
+
+# ------------------------------------------- what became of an opened file's metadata
+
+POINTS = PositionLoop(
+    tuple(Point(100.0 * i, -50.0 * i, 7.0, name=name) for i, name in enumerate("abc"))
+)
+COLUMN = "CustomData|Temperature!"
+
+
+def opened(path: Path, *loops: Any, **options: Any) -> xr.DataArray:
+    """Open a synthetic file with a recorded column that no coordinate tells."""
+    n = int(np.prod([loop.length for loop in loops], dtype=int))
+    spec = SyntheticSpec(
+        loops=loops,
+        width=7,
+        height=5,
+        columns={"Temperature": np.arange(n, dtype=np.float64) + 20},
+        times_ms=np.arange(n) * 250.0 + 3,
+        **options,
+    )
+    with xr.open_dataset(build(spec).save(path / "origin.nd2")) as ds:
+        image: xr.DataArray = ds["image"].load()
+        return image
+
+
+def column(path: Path) -> list[float] | None:
+    """Return the recorded column of a file, None if it has none."""
+    with SourceSpec.of(str(path)).open() as source:
+        entry = open_index(source).index.find(COLUMN)
+        if entry is None:
+            return None
+        found: list[float] = np.frombuffer(
+            read_payload(source, COLUMN, entry), "<f8"
+        ).tolist()
+        return found
+
+
+def test_an_unedited_file_with_labels_that_repeat_is_whole(tmp_path: Path) -> None:
+    image = opened(tmp_path, ZLoop(2), TimeLoop(2), ZLoop(2))
+    assert len(set(image["Z"].values.tolist())) < image.sizes["Z"]
+    again = written(image, tmp_path / "a.nd2", on_loss="raise")
+    xr.testing.assert_identical(again["image"], image)
+    assert column(tmp_path / "a.nd2") == [20.0 + i for i in range(8)]
+
+
+@pytest.mark.parametrize("step", [-1, 2])
+def test_loops_follow_a_selection(tmp_path: Path, step: int) -> None:
+    image = opened(tmp_path, POINTS, ZLoop(3, step_um=0.5))
+    part = image.isel(P=slice(None, None, step), Z=slice(None, None, step))
+    again = written(part, tmp_path / "a.nd2", on_loss="ignore")
+    for name in ("P", "position_x", "position_y", "stage_x", "stage_z", "time"):
+        assert again[name].values.tolist() == part[name].values.tolist(), name
+    assert again.attrs["z_step_um"] == 0.5 * abs(step)
+    assert np.sign(np.diff(again["Z"])).tolist() == np.sign(np.diff(part["Z"])).tolist()
+    numbers = np.arange(9).reshape(3, 3)[::step, ::step].ravel()
+    assert column(tmp_path / "a.nd2") == (20.0 + numbers).tolist()
+
+
+def test_frames_that_were_joined_along_a_new_dim_are_written(tmp_path: Path) -> None:
+    image = opened(tmp_path, ZLoop(2))
+    both = xr.concat([image, image], dim="T")
+    with pytest.warns(limnd2_xr.Nd2Warning, match="Temperature"):
+        again = written(both, tmp_path / "a.nd2")
+    assert np.array_equal(again["image"], both)
+    assert column(tmp_path / "a.nd2") is None
+
+
+def test_labels_that_fit_other_frames_by_chance_take_nothing_of_these(
+    tmp_path: Path,
+) -> None:
+    image = opened(tmp_path, TimeLoop(5))
+    late = image.isel(T=slice(2, None))
+    late = late.assign_coords(T=late["T"] - late["T"][0]).assign_coords(
+        T=lambda da: da["T"].assign_attrs(units="s")
+    )
+    with pytest.warns(limnd2_xr.Nd2Warning, match="Temperature"):
+        again = written(late, tmp_path / "a.nd2")
+    assert again["time"].values.tolist() == late["time"].values.tolist()
+    assert column(tmp_path / "a.nd2") is None
+
+
+def test_a_changed_time_leaves_other_columns(tmp_path: Path) -> None:
+    image = opened(tmp_path, TimeLoop(3))
+    changed = image.assign_coords(
+        time=(image["time"] + 5).assign_attrs(image["time"].attrs)
+    )
+    again = written(changed, tmp_path / "a.nd2", on_loss="ignore")
+    assert again["time"].values.tolist() == changed["time"].values.tolist()
+    assert np.array_equal(again["acquired"], image["acquired"])
+    assert column(tmp_path / "a.nd2") == [20.0, 21.0, 22.0]
+
+
+def test_a_projection_does_not_say_where_and_when_another_frame_was(
+    tmp_path: Path,
+) -> None:
+    image = opened(tmp_path, TimeLoop(2), POINTS, ZLoop(3))
+    flat = image.isel(P=2, T=1).max("Z", keep_attrs=True)
+    again = written(flat, tmp_path / "a.nd2", on_loss="ignore")
+    assert (again["stage_x"].item(), again["stage_y"].item()) == (200.0, -100.0)
+    flat = image.isel(T=1, drop=True).max(["P", "Z"], keep_attrs=True)
+    again = written(flat, tmp_path / "b.nd2", on_loss="ignore")
+    assert np.isnan(again["stage_x"].item())
+    assert again["acquired"].item() < image["acquired"].min().item()
+    assert again.attrs["acquisition_start"] == image.attrs["acquisition_start"]
+
+
+def test_what_is_unknown_of_frame_0_follows_from_another(tmp_path: Path) -> None:
+    moments = np.array(["NaT", "2026-03-01T10:00:05"], "datetime64[ns]")
+    image = (
+        array("TYX")
+        .isel(T=slice(2))
+        .assign_coords(time=("T", [2.0, 5.0], {"units": "s"}), acquired=("T", moments))
+    )
+    again = written(image, tmp_path / "a.nd2", on_loss="ignore")
+    apart = np.abs(again["acquired"].values[1] - moments[1])
+    assert apart < np.timedelta64(40, "us")
+
+
+def test_attributes_calibrate_where_no_coordinate_does(tmp_path: Path) -> None:
+    image = array("ZYX").assign_attrs(pixel_size_um=0.25, z_step_um=1.5, camera="Prime")
+    again = written(image, tmp_path / "a.nd2", on_loss="raise")
+    assert again["X"].values[1] == 0.25
+    assert np.diff(again["Z"]).tolist() == [1.5] * 3
+    assert again["camera"].values.tolist() == ["Prime"]
+    for name, value in {"pixel_size_um": -1.0, "z_step_um": "thick"}.items():
+        with pytest.raises(ValueError, match=f"attribute {name}"):
+            image.assign_attrs({name: value}).nd2.write_nd2(tmp_path / "b.nd2")
+
+
+@pytest.mark.parametrize("name", ["pixel_size_um", "z_step_um"])
+def test_an_attribute_that_contradicts_a_coordinate_is_told(
+    tmp_path: Path, name: str
+) -> None:
+    with pytest.warns(limnd2_xr.Nd2Warning, match=rf"attribute {name} \(reads as"):
+        labelled().assign_attrs({name: 9.0}).nd2.write_nd2(tmp_path / "a.nd2")
+    image = opened(tmp_path, ZLoop(2))
+    with pytest.warns(limnd2_xr.Nd2Warning, match=rf"attribute {name} \(reads as"):
+        image.assign_attrs({name: 9.0}).nd2.write_nd2(tmp_path / "b.nd2")
+
+
+def test_the_camera_of_an_opened_file_can_be_renamed(tmp_path: Path) -> None:
+    image = opened(tmp_path, ZLoop(2)).assign_attrs(camera="another")
+    again = written(image, tmp_path / "a.nd2", on_loss="ignore")
+    assert again.attrs["camera"] == "another"
+    assert again["camera"].values.tolist() == ["another"]
+
+
+def test_labels_of_another_type_are_told(tmp_path: Path) -> None:
+    image = array("PCYX").assign_coords(P=[3, 4], C=[0, 1])
+    with pytest.warns(limnd2_xr.Nd2Warning, match=r"P \(3 .*'3'\).* C \(0 .*'0'\)"):
+        image.nd2.write_nd2(tmp_path / "a.nd2")
+    image = array("YXS").assign_coords(S=["R", "G", "B"]).isel(S=1)
+    with pytest.warns(limnd2_xr.Nd2Warning, match=r"coordinate S"):
+        image.nd2.write_nd2(tmp_path / "b.nd2")
+
+
+def test_spans_of_time_are_seconds(tmp_path: Path) -> None:
+    spans = np.arange(3) * np.timedelta64(1500, "ms")
+    image = array("TYX").assign_coords(T=spans, time=("T", spans))
+    again = written(image, tmp_path / "a.nd2", on_loss="raise")
+    assert again["T"].values.tolist() == again["time"].values.tolist() == [0, 1.5, 3]
+
+
+def test_the_start_may_have_a_time_zone(tmp_path: Path) -> None:
+    image = array("YX").assign_attrs(acquisition_start="2026-03-01T12:00:00+02:00")
+    again = written(image, tmp_path / "a.nd2", on_loss="ignore")
+    assert again.attrs["acquisition_start"] == "2026-03-01T10:00:00.000Z"
+
+
+BAD_OPTIONS: list[tuple[dict[str, Any], str]] = [
+    ({"level": 3}, "compression"),
+    ({"compression": None, "level": 3}, "compression"),
+    ({"compression": "zlib", "level": 0}, "level"),
+    ({"compression": "gzip"}, "compression"),
+    ({"significant_bits": 0}, "significant bits"),
+    ({"significant_bits": 17}, "significant bits"),
+    ({"significant_bits": "12"}, "significant_bits"),
+    ({"on_loss": "shout"}, "on_loss"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), BAD_OPTIONS)
+def test_options_without_effect_are_refused(
+    tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        array("YX").nd2.write_nd2(tmp_path / "a.nd2", **options)
+    with pytest.raises(ValueError, match=r"significant bits .* float32"):
+        array("YX", "float32").nd2.write_nd2(tmp_path / "a.nd2", significant_bits=12)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "dims"), [("exposure_time", "TC"), ("color", "T"), ("time", "TC")]
+)
+def test_coordinates_along_other_dims_are_refused(
+    tmp_path: Path, name: str, dims: str
+) -> None:
+    shape = tuple(SIZES[dim] for dim in dims)
+    image = array("TCYX").assign_coords({name: (tuple(dims), np.ones(shape))})
+    with pytest.raises(ValueError, match=rf"{name} varies along .*drop_vars"):
+        image.nd2.write_nd2(tmp_path / "a.nd2")
+    assert list(tmp_path.iterdir()) == []

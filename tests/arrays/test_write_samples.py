@@ -533,13 +533,28 @@ def test_other_labels_along_a_loop_let_go_of_the_other_chunks(
     real_file: Callable[[str], Path], tmp_path: Path
 ) -> None:
     with xr.open_dataset(real_file("zstack_z11")) as ds:
-        z = ("Z", np.arange(11) * 1.5 - 3, {"units": "um"})
-        image = ds["image"].assign_coords(Z=z)
+        z = ("Z", np.arange(10) * 1.5 - 3, {"units": "um"})
+        image = ds["image"].isel(Z=slice(1, None)).assign_coords(Z=z)
         with pytest.warns(limnd2_xr.Nd2Warning, match="other labels along Z"):
             image.nd2.write_nd2(tmp_path / "a.nd2")
     again = load(tmp_path / "a.nd2")
     np.testing.assert_allclose(again["Z"], z[1], atol=1e-12)
     assert again.attrs["z_step_um"] == 1.5
+
+
+def test_other_labels_for_all_of_a_loop_lose_nothing(
+    real_file: Callable[[str], Path], tmp_path: Path
+) -> None:
+    path = real_file("zstack_z11")
+    with xr.open_dataset(path) as ds:
+        z = ("Z", np.arange(11) * 1.5 - 3, {"units": "um"})
+        image = ds["image"].assign_coords(Z=z)
+        again = written(image, tmp_path / "a.nd2")
+        assert np.array_equal(again["stage_z"], ds["stage_z"])
+    assert again.attrs["z_step_um"] == 1.5
+    columns = {f"CustomData|{c.id}!" for c in again.nd2.metadata.recorded_columns}
+    old, new = chunks_of(path), chunks_of(tmp_path / "a.nd2")
+    assert {n: old[n] for n in columns} == {n: new[n] for n in columns}
 
 
 def test_a_file_that_changed_since_is_told(
