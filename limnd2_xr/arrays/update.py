@@ -16,6 +16,7 @@ from limnd2_xr.arrays.labels import layers_of
 from limnd2_xr.arrays.units import in_unit
 from limnd2_xr.container.source import SourceSpec
 from limnd2_xr.container.update import update_chunks
+from limnd2_xr.errors import UnsupportedFeature
 from limnd2_xr.frames.opening import find_frames, open_index, read_raw
 from limnd2_xr.frames.store import FrameStore
 from limnd2_xr.model.document import Nd2Document
@@ -61,7 +62,7 @@ def update_nd2(
     Parameters
     ----------
     path
-        An existing file of format 2.x or 3.0.
+        An existing file of format 3.0; of 2.x columns, labels and chunks only.
     attrs
         Attributes as the dataset has them: ``description``, ``author``, ``sample``,
         ``objective``, ``magnification`` ...
@@ -81,6 +82,8 @@ def update_nd2(
     ValueError
         If an attribute or a chunk name is not one that can be changed, or a column has
         not one value a frame.
+    UnsupportedFeature
+        If attributes of a file of format 2.x are to be changed.
     CorruptChunk
         If the file's chunk map is damaged.
 
@@ -122,7 +125,16 @@ def update_nd2(
         changed = _with_column(changed, column)
     base = Base(raw=raw, document=document, records=records)
     stored = opened.payloads
-    encoded = encode_raw(changed.to_raw(placed, base=base))
+    new = changed.to_raw(placed, base=base)
+    if new.version != raw.version:
+        # Its XML would become chunks that readers expect in files of format 3.0 only.
+        version = ".".join(map(str, raw.version))
+        raise UnsupportedFeature(
+            f"attributes and stage positions of a file of format {version} cannot be "
+            "changed in place: write a copy that has them, with ds.nd2.to_nd2(...)",
+            path=spec.name,
+        )
+    encoded = encode_raw(new)
     put: MutableMapping[str, bytes] = {
         name: payload
         for name, payload in encoded.items()

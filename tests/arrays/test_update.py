@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import nd2
@@ -295,6 +296,27 @@ def test_a_file_without_its_map_is_refused(path: Path) -> None:
         pytest.raises(limnd2_xr.CorruptChunk, match="map"),
     ):
         limnd2_xr.update_nd2(path, attrs={"author": "A"})
+
+
+def test_of_xml_files_columns_and_chunks_can_be_changed(tmp_path: Path) -> None:
+    path = build(replace(SPEC, metadata="xml")).save(tmp_path / "old.nd2")
+    data = path.read_bytes()
+    for given in (
+        {"attrs": {"author": "A"}},
+        {"columns": {"X": np.full(N_FRAMES, 7.0)}},
+    ):
+        with pytest.raises(limnd2_xr.UnsupportedFeature, match=r"format 2\.1.*to_nd2"):
+            limnd2_xr.update_nd2(path, **given)
+    assert path.read_bytes() == data
+    limnd2_xr.update_nd2(
+        path, columns={"V": np.arange(N_FRAMES)}, chunks={"CustomData|New!": b"abc"}
+    )
+    assert [event["V"] for event in events_of(path)] == list(range(N_FRAMES))
+    with xr.open_dataset(path) as ds:
+        ds.assign_attrs(author="A").nd2.to_nd2(tmp_path / "new.nd2", on_loss="raise")
+    with nd2.ND2File(tmp_path / "new.nd2") as file:
+        assert file.version == (3, 0)
+        assert file.text_info["author"] == "A"
 
 
 @pytest.mark.realdata
