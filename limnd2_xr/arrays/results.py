@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -14,6 +13,7 @@ from xarray.core import indexing
 
 from limnd2_xr.errors import CorruptChunk, StaleFile, warn_user
 from limnd2_xr.model.results import (
+    ATTRIBUTES,
     ColumnInfo,
     RecipeRun,
     attribute_text,
@@ -39,6 +39,7 @@ RESULTS: Final = "results"
 _ROW: Final = "row"
 _IGNORED: Final = "_FileContent"
 _MAX_DEPTH: Final = 4
+_MAX_TEXT_NBYTES: Final = 1 << 20
 _EXACT_IN_FLOAT: Final = 2**53
 _DAMAGE: Final = (OSError, RuntimeError, KeyError, ValueError, TypeError)
 """What h5py raises for what is not as it should be; `CorruptChunk` is among them."""
@@ -72,7 +73,8 @@ def open_results(
     """Open the analysis results of a file; only the descriptions of tables are read.
 
     Of each recipe the newest run counts. Values are read from the file, which is open
-    only meanwhile, when they are asked for.
+    only meanwhile, when they are asked for. A file whose bytes are damaged may end the
+    process: the HDF5 library trusts what it reads.
 
     Parameters
     ----------
@@ -308,7 +310,7 @@ class _Tables:
         """Return the tables in a group, and those within them, by path."""
         found: dict[str, xr.Dataset] = {}
         for name, table in _groups(group, self._source):
-            if name == _IGNORED or _kind(table) != "Table":
+            if name == _IGNORED or _kind(table, self._source) != "Table":
                 continue
             here = f"{path}/{_node(name)}"
             try:
@@ -320,13 +322,13 @@ class _Tables:
         return found
 
     def _table(self, table: h5py.Group, depth: int) -> xr.Dataset:
-        info = parse_table_info(_attributes(table))
+        info = parse_table_info(_attributes(table, self._source))
         columns: list[tuple[ColumnInfo, _Column]] = []
         for name, item in _items(table, self._source):
-            if hasattr(item, "keys") or _kind(item) != "Column":
+            if not hasattr(item, "chunks") or _kind(item, self._source) != "Column":
                 continue
             try:
-                column_info = parse_column_info(_attributes(item), name)
+                column_info = parse_column_info(_attributes(item, self._source), name)
                 column = _Column.of(
                     item, self._source, column_info, masked=self._masked
                 )
@@ -373,7 +375,7 @@ def _newest(
 ) -> tuple[h5py.Group, RecipeRun] | None:
     """Return the newest run of a recipe, the last by name of equal ones."""
     runs = [
-        (variant, parse_recipe_run(_attributes(variant)))
+        (variant, parse_recipe_run(_attributes(variant, source)))
         for _, variant in _groups(recipe, source)
     ]
     if not runs:
@@ -414,17 +416,33 @@ def _items(group: h5py.Group, source: _ResultsFile) -> Iterator[tuple[str, Any]]
             yield name, item
 
 
-def _kind(item: Any) -> str:
-    return attribute_text(_attributes(item).get("Object"))
+def _kind(item: Any, source: _ResultsFile) -> str:
+    return attribute_text(_attributes(item, source).get("Object"))
 
 
-def _attributes(item: Any) -> dict[str, object]:
-    """Return the attributes that can be read."""
+def _attributes(item: Any, source: _ResultsFile) -> dict[str, object]:
+    """Return those attributes that say something here and can be read."""
     found: dict[str, object] = {}
-    for name in item.attrs:
-        with suppress(*_DAMAGE):
-            found[name] = item.attrs[name]
+    try:
+        for name in ATTRIBUTES:
+            if name in item.attrs and _is_plain(item.attrs.get_id(name)):
+                found[name] = item.attrs[name]
+    except _DAMAGE as error:
+        _warn(source, f"what is said of {item.name}", error)
     return found
+
+
+def _is_plain(attribute: h5py.h5a.AttrID) -> bool:
+    """Whether an attribute is one text or number: the library may crash on others."""
+    import h5py
+
+    classes = {h5py.h5t.STRING, h5py.h5t.INTEGER, h5py.h5t.FLOAT}
+    stored = attribute.get_type()
+    return (
+        stored.get_class() in classes
+        and stored.get_size() <= _MAX_TEXT_NBYTES
+        and attribute.get_space().get_simple_extent_npoints() == 1
+    )
 
 
 def _node(name: str) -> str:

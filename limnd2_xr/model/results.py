@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 __all__ = [
+    "ATTRIBUTES",
     "ColumnInfo",
     "RecipeRun",
     "TableInfo",
@@ -31,6 +32,20 @@ __all__ = [
     "parse_table_info",
     "unique_titles",
 ]
+
+ATTRIBUTES: Final = (
+    "Object",
+    "Id",
+    "Metadata",
+    "NullValue",
+    "Creation_time",
+    "Application_name",
+    "Application_version",
+    "Application_build_number",
+    "Username",
+    "GA3_recipe_hash",
+)
+"""Names of the attributes that say something of recipes, tables and columns."""
 
 _UNIX_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _UNIX_EPOCH_JULIAN: Final = 2440587.5
