@@ -168,25 +168,33 @@ def _inflated(data: bytes) -> bytes:
 
 def _well(item: dict[str, Any], place: int) -> FrameWell:
     fields: dict[str, Any] = {"frame": place}
-    for key, field in _KEYS.items():
-        value = item.get(key)
-        if value is not None:
-            read = _text if key in _TEXTS else _whole
-            fields[field] = read(value, f"{key} of item {place}")
+    for key, value in item.items():
+        if key not in _KEYS or value is None:
+            continue
+        # Messages are built only where they are needed: there may be a million items.
+        if key in _TEXTS:
+            if not isinstance(value, str):
+                raise CorruptChunk(
+                    f"{key} of item {place} is {_short(value)}, not a text"
+                )
+            fields[_KEYS[key]] = (
+                value if value.isascii() else _HALF_PAIR.sub("\ufffd", value)
+            )
+        else:
+            whole = _whole(value)
+            if whole is None:
+                raise CorruptChunk(
+                    f"{key} of item {place} is {_short(value)}, not a whole number"
+                )
+            fields[_KEYS[key]] = whole
     return FrameWell(**fields)
 
 
-def _text(value: object, name: str) -> str:
-    if not isinstance(value, str):
-        raise CorruptChunk(f"{name} is {_short(value)}, not a text")
-    return _HALF_PAIR.sub("\ufffd", value)
-
-
-def _whole(value: object, name: str) -> int:
+def _whole(value: object) -> int | None:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if type(value) is not int or not _MIN_INT <= value <= _MAX_INT:
-        raise CorruptChunk(f"{name} is {_short(value)}, not a whole number")
+        return None
     return value
 
 

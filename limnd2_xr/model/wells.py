@@ -112,10 +112,7 @@ def wells_of_positions(wells: Sequence[FrameWell], axes: Axes) -> PositionWells 
     known = by_position >= 0
     if not known.any():
         return None
-    keys: dict[tuple[int, str, int, int, str], int] = {}
-    number = np.array(
-        [keys.setdefault(_key(well), len(keys)) for well in wells], np.int64
-    )
+    number = _numbered(wells)
     found = np.where(known, number[by_position], -1)
     first = np.take_along_axis(found, known.argmax(axis=1)[:, np.newaxis], axis=1)
     odd = np.flatnonzero((known & (found != first)).any(axis=1))
@@ -197,6 +194,26 @@ def _frames_by_position(axes: Axes) -> npt.NDArray[np.int64]:
         return sequence.reshape(1, -1)
     first = np.moveaxis(sequence, axes.dims.index("P"), 0)
     return first.reshape(len(first), -1)
+
+
+def _numbered(wells: Sequence[FrameWell]) -> npt.NDArray[np.int64]:
+    """Return a number for each entry, the same for entries of one well."""
+    keys: dict[tuple[int, str, int, int, str], int] = {}
+    seen: dict[tuple[object, ...], int] = {}  # many frames are of few wells
+    found = np.empty(len(wells), np.int64)
+    for i, well in enumerate(wells):
+        said = (
+            well.plate_index,
+            well.plate_uuid,
+            well.row,
+            well.column,
+            well.name,
+            well.compact_name,
+        )
+        if said not in seen:
+            seen[said] = keys.setdefault(_key(well), len(keys))
+        found[i] = seen[said]
+    return found
 
 
 def _key(well: FrameWell) -> tuple[int, str, int, int, str]:
