@@ -103,6 +103,23 @@ def fingerprint(result: Any) -> list[int] | int:
     return int(result)
 
 
+def lazy_noise(count: int) -> Any:
+    """Return photon noise as a dask array (T, C, Y, X) whose frames are made one by one."""
+    import dask.array
+
+    noise = PhotonNoise(1)
+
+    def make(block_id: tuple[int, ...]) -> np.ndarray[Any, np.dtype[np.uint16]]:
+        return noise(block_id[0]).transpose(2, 0, 1)[np.newaxis]
+
+    return dask.array.map_blocks(
+        make,
+        chunks=((1,) * count, (1,), (2048,), (2048,)),
+        dtype=np.uint16,
+        meta=np.empty((0,) * 4, np.uint16),
+    )
+
+
 def reads_of(work: Callable[[], object]) -> int:
     """Count the reads that a piece of work does."""
     seen: list[int] = []
@@ -115,7 +132,7 @@ def reads_of(work: Callable[[], object]) -> int:
 
 
 def _large(count: int, names: tuple[str, ...] = ("GFP",), **more: Any) -> SyntheticSpec:
-    noise = _PhotonNoise(len(names))
+    noise = PhotonNoise(len(names))
     return SyntheticSpec(
         loops=(TimeLoop(count),),
         width=2048,
@@ -126,10 +143,14 @@ def _large(count: int, names: tuple[str, ...] = ("GFP",), **more: Any) -> Synthe
     )
 
 
-class _PhotonNoise:
-    """Cells on a dark ground as a camera sees them; the same frame, shifted for each."""
+class PhotonNoise:
+    """Cells on a dark ground as a camera sees them; the same frame, shifted for each.
+
+    Called with the number of a frame it returns (Y, X, component).
+    """
 
     def __init__(self, components: int) -> None:
+        self.components = components
         rng = np.random.default_rng(20)
         y, x = np.mgrid[:2048, :2048]
         light = np.full((2048, 2048), 110.0)

@@ -1,0 +1,65 @@
+"""A piece of work, as different libraries do it, and what this package promises of it."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+SECTIONS = {
+    "reading": ("raw", "nd2", "ours"),
+    "writing": ("raw", "zlib 1", "limnd2", "ours"),
+}
+"""The sides that are compared; not every case has all of them."""
+
+_HOLDS = {"<=": operator.le, ">=": operator.ge}
+
+
+@dataclass(frozen=True)
+class Work:
+    """The work to time, and what is done around it."""
+
+    run: Callable[[], Any]
+    """Returns what shows that all sides did the same."""
+    close: Callable[[], None] = lambda: None
+    """Called once, at the end."""
+    clean: Callable[[], None] = lambda: None
+    """Called after each run."""
+
+
+@dataclass(frozen=True)
+class Promise:
+    """A limit for one of the figures of a case."""
+
+    figure: str
+    """``nd2/ours`` (times), ``ours/zlib 1 bytes`` or ``ours MB`` (memory at its peak)."""
+    comparison: Literal["<=", ">="]
+    limit: float
+
+    def __str__(self) -> str:
+        return f"{self.figure} {self.comparison} {self.limit:.4g}"
+
+    def is_kept(self, figures: dict[str, float]) -> bool:
+        """Whether measured figures keep the promise."""
+        return bool(_HOLDS[self.comparison](figures[self.figure], self.limit))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One piece of work."""
+
+    section: Literal["reading", "writing"]
+    title: str
+    file: str
+    """What is read: a path, or what `_files.make` knows; or what is written."""
+    sides: dict[str, Callable[[Path], Work]]
+    """Gets the file, or the folder to write to; ``ours`` is among them."""
+    promises: tuple[Promise, ...] = ()
+    repeats: int = 5
+    """How often the work is timed at most, after once that is not; 0: only once."""
+    extras: dict[str, Callable[[Path], Work]] = field(default_factory=dict)
+    """Measured and shown besides."""
