@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from limnd2_xr.arrays.chunk_access import ChunkInfo
     from limnd2_xr.arrays.frame_metadata import FrameMetadata
+    from limnd2_xr.arrays.label_writing import Labels
     from limnd2_xr.arrays.regions_of_interest import ImageRoi
     from limnd2_xr.arrays.write_plan import Compression, OnLoss
     from limnd2_xr.model.document import Nd2Document
@@ -90,6 +91,26 @@ class _Nd2Accessor:
         from limnd2_xr.arrays.frame_metadata import missing_frames
 
         return missing_frames(self._obj)
+
+    @property
+    def labels(self) -> xr.Dataset:
+        """Binary layers of the file behind the object, as lazy label images.
+
+        Returns
+        -------
+        xarray.Dataset
+            One uint32 variable a layer over the loop dims, Y and X: those frames, rows and
+            columns that the object has. Empty if the file has no layers.
+
+        Raises
+        ------
+        Nd2Error
+            If the object does not remember its file.
+        """
+        from limnd2_xr.arrays.chunk_access import source_of
+        from limnd2_xr.arrays.labels import labels_like
+
+        return labels_like(self._obj, source_of(self._obj))
 
     @property
     def rois(self) -> tuple[ImageRoi, ...]:
@@ -228,6 +249,7 @@ class Nd2DatasetAccessor(_Nd2Accessor):
         path: str | os.PathLike[str],
         *,
         encoding: Mapping[str, Mapping[str, Any]] | None = None,
+        labels: Labels | None = None,
         region: Mapping[str, slice | int] | None = None,
         overwrite: bool = False,
         compute: bool = True,
@@ -247,7 +269,7 @@ class Nd2DatasetAccessor(_Nd2Accessor):
             For the image variable, e.g. ``{"image": {"compression": "zlib"}}``: any of
             `compression`, `level`, `significant_bits`, `dtype` and `scale` of
             `Nd2DataArrayAccessor.write_nd2`.
-        region, overwrite, compute, progress, on_loss
+        labels, region, overwrite, compute, progress, on_loss
             As for `Nd2DataArrayAccessor.write_nd2`.
 
         Raises
@@ -287,6 +309,7 @@ class Nd2DatasetAccessor(_Nd2Accessor):
         return _write(
             image,
             path,
+            labels=labels,
             region=region,
             overwrite=overwrite,
             compute=compute,
@@ -309,6 +332,7 @@ class Nd2DataArrayAccessor(_Nd2Accessor):
         significant_bits: int | None = None,
         dtype: DTypeLike | None = None,
         scale: float | None = None,
+        labels: Labels | None = None,
         region: Mapping[str, slice | int] | None = None,
         overwrite: bool = False,
         compute: bool = True,
@@ -335,6 +359,9 @@ class Nd2DataArrayAccessor(_Nd2Accessor):
             Without it what the array's attributes say, else all.
         dtype, scale
             Convert the pixels: multiplied by `scale`, rounded, checked for range.
+        labels
+            Label images to store as binary layers: whole numbers over Y, X and any of the
+            loop dims; one array, a dataset, or a mapping from the layers' names.
         region
             Write into a file begun by `limnd2_xr.create_nd2`: a slice or an index for
             each loop dimension, e.g. ``{"T": slice(0, 10)}``; other dims are whole.
@@ -382,6 +409,7 @@ class Nd2DataArrayAccessor(_Nd2Accessor):
             significant_bits=significant_bits,
             dtype=dtype,
             scale=scale,
+            labels=labels,
             region=region,
             overwrite=overwrite,
             compute=compute,
@@ -399,6 +427,7 @@ def _write(
     significant_bits: int | None = None,
     dtype: DTypeLike | None = None,
     scale: float | None = None,
+    labels: Labels | None = None,
     region: Mapping[str, slice | int] | None = None,
     overwrite: bool = False,
     compute: bool = True,
@@ -414,6 +443,7 @@ def _write(
             "compression": compression != "keep",
             "level": level is not None,
             "significant_bits": significant_bits is not None,
+            "labels": labels is not None,
             "overwrite": overwrite,
         }
         given = [name for name, is_given in fixed.items() if is_given]
@@ -439,6 +469,7 @@ def _write(
             significant_bits=significant_bits,
             on_loss=on_loss,
         ),
+        labels=labels,
         dtype=dtype,
         scale=scale,
         overwrite=overwrite,

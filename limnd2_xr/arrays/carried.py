@@ -8,22 +8,27 @@ known is left out, and told.
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 
+from limnd2_xr.arrays.label_writing import label_payloads
 from limnd2_xr.errors import CorruptChunk
 from limnd2_xr.frames.table import FRAME_FAMILY
+from limnd2_xr.model.layers import RASTER_LAYERS, RLE_LAYERS, decode_raster_layers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
+    from limnd2_xr.arrays.label_writing import Labels
     from limnd2_xr.arrays.origin import Origin
     from limnd2_xr.container.chunk_index import ChunkIndex
+    from limnd2_xr.model.axes import Axes
 
 __all__ = ["Carried", "ChunkPayloads", "carried_chunks", "selected_columns"]
 
@@ -171,11 +176,23 @@ class ChunkPayloads(Mapping[str, bytes]):
     def __init__(
         self, made: Mapping[str, bytes], origin: Origin | None, carried: tuple[str, ...]
     ) -> None:
-        self._made = dict(made)
+        self._made = made
         self._origin = origin
         self._carried = frozenset(carried)
         # Sorted, so that a copy of a copy is the same file.
         self._names = tuple(sorted((*self._made, *carried)))
+
+    def with_layers(
+        self, labels: Labels, axes: Axes, shape: tuple[int, int]
+    ) -> ChunkPayloads:
+        """Return the same with label images as binary layers, see `label_payloads`."""
+        stored = self.get(RLE_LAYERS)
+        tiled = self.get(RASTER_LAYERS)
+        taken = decode_raster_layers(tiled) if tiled is not None else ()
+        masks = label_payloads(labels, axes, shape, stored, taken)
+        made = ChainMap(cast("dict[str, bytes]", masks), cast("Any", self._made))
+        carried = tuple(name for name in self._carried if name not in masks)
+        return ChunkPayloads(made, self._origin, carried)
 
     def __len__(self) -> int:
         return len(self._names)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
-    from xarray.backends import CachingFileManager
 
+    from limnd2_xr.arrays.lazy import StoreManager
     from limnd2_xr.frames.store import FrameStore, StoreState
 
 __all__ = ["coordinates"]
@@ -31,7 +31,7 @@ __all__ = ["coordinates"]
 
 def coordinates(
     state: StoreState,
-    manager: CachingFileManager[FrameStore] | None,
+    manager: StoreManager | None,
     skip: frozenset[str] = frozenset(),
 ) -> dict[str, xr.Variable]:
     """All coordinates of the image as variables by name.
@@ -61,7 +61,7 @@ def coordinates(
 
 def _times(
     state: StoreState,
-    manager: CachingFileManager[FrameStore] | None,
+    manager: StoreManager | None,
     known: NDArray[np.float64],
 ) -> dict[str, xr.Variable]:
     dims, shape = state.axes.dims, state.axes.shape
@@ -199,7 +199,7 @@ def _texts(texts: Sequence[str]) -> NDArray[np.str_]:
 
 
 def _lazily(
-    manager: CachingFileManager[FrameStore],
+    manager: StoreManager,
     compute: Any,
     shape: tuple[int, ...],
     dtype: str,

@@ -10,7 +10,9 @@ import xarray as xr
 from xarray.core import indexing
 
 from limnd2_xr.arrays.coords import coordinates
-from limnd2_xr.arrays.lazy import ChunkFrameArray
+from limnd2_xr.arrays.dataset import open_state
+from limnd2_xr.arrays.lazy import ChunkFrameArray, OpenWhileRead
+from limnd2_xr.arrays.readback import find_labels
 from limnd2_xr.errors import Nd2Error, warn_user
 from limnd2_xr.frames.masks import assemble, decode_rle, decode_tile
 from limnd2_xr.model.channels import unique_names
@@ -24,12 +26,13 @@ from limnd2_xr.variants.decode import decode
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from xarray.backends import CachingFileManager
 
+    from limnd2_xr.arrays.lazy import StoreManager
+    from limnd2_xr.container.source import SourceSpec
     from limnd2_xr.frames.store import FrameStore, StoreState
     from limnd2_xr.model.layers import BinaryLayer
 
-__all__ = ["GROUP", "LabelArray", "labels_group", "layers_of"]
+__all__ = ["GROUP", "LabelArray", "labels_group", "labels_like", "layers_of"]
 
 GROUP: Final = "/labels"
 """Path of the group."""
@@ -51,7 +54,7 @@ class LabelArray(ChunkFrameArray):
 
     def __init__(
         self,
-        manager: CachingFileManager[FrameStore],
+        manager: StoreManager,
         state: StoreState,
         layer: BinaryLayer,
     ) -> None:
@@ -90,9 +93,7 @@ def _read_frame(
         raise error.located(path=store.source_name, chunk=name) from error
 
 
-def labels_group(
-    state: StoreState, manager: CachingFileManager[FrameStore]
-) -> dict[str, xr.Dataset]:
+def labels_group(state: StoreState, manager: StoreManager) -> dict[str, xr.Dataset]:
     """Return the group ``labels``: one variable a layer; nothing if there is none.
 
     Parameters
@@ -119,6 +120,34 @@ def labels_group(
     made = coordinates(state, manager)
     coords = {name: made[name] for name in _INDEXES if name in made}
     return {GROUP: xr.Dataset(variables, xr.Coordinates(coords, indexes={}))}
+
+
+def labels_like(obj: xr.Dataset | xr.DataArray, spec: SourceSpec) -> xr.Dataset:
+    """Label images of a file for the frames, rows and columns that an object has.
+
+    Parameters
+    ----------
+    obj
+        Opened from the file, or selected from what was.
+    spec
+        The file.
+
+    Raises
+    ------
+    ValueError
+        If the object has labels that the file does not have.
+    """
+    state = open_state(spec)
+    whole = labels_group(state, OpenWhileRead(state)).get(GROUP, xr.Dataset())
+    picks = {}
+    for dim in whole.dims:
+        found = find_labels(obj, whole, str(dim))
+        if found is None:
+            raise ValueError(f"labels of {dim} are not those of {spec.name}")
+        picks[dim] = found
+    scalars = {dim: int(at[0]) for dim, at in picks.items() if dim not in obj.dims}
+    chosen = whole.isel({dim: picks[dim] for dim in picks if dim in obj.dims})
+    return chosen.isel(scalars)
 
 
 def layers_of(store: FrameStore) -> tuple[BinaryLayer, ...]:

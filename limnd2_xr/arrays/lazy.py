@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from limnd2_xr.frames.planner import normalize, outer_shape, pick_array
+from limnd2_xr.frames.store import FrameStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
-    from xarray.backends import CachingFileManager
 
-    from limnd2_xr.frames.store import FrameStore, StoreState
+    from limnd2_xr.frames.store import StoreState
 
-__all__ = ["ChunkFrameArray", "FrameArray", "PerFrameArray"]
+__all__ = [
+    "ChunkFrameArray",
+    "FrameArray",
+    "OpenWhileRead",
+    "PerFrameArray",
+    "StoreManager",
+]
 
 
 class FrameArray(BackendArray):
@@ -33,9 +42,7 @@ class FrameArray(BackendArray):
         What opening the file found out.
     """
 
-    def __init__(
-        self, manager: CachingFileManager[FrameStore], state: StoreState
-    ) -> None:
+    def __init__(self, manager: StoreManager, state: StoreState) -> None:
         self._manager = manager
         self.shape = state.shape
         self.dtype = state.table.layout.dtype
@@ -59,6 +66,31 @@ class FrameArray(BackendArray):
             return store.read(key)
 
 
+class StoreManager(Protocol):
+    """Whoever lends an open `FrameStore`, such as xarray's `CachingFileManager`."""
+
+    def acquire_context(
+        self, needs_lock: bool = True
+    ) -> AbstractContextManager[FrameStore]:
+        """Lend the store for the time of a `with` block."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class OpenWhileRead:
+    """Lends a store that is open only while it is used: nobody has to close it."""
+
+    state: StoreState
+    """What opening the file found out."""
+
+    @contextmanager
+    def acquire_context(self, needs_lock: bool = True) -> Iterator[FrameStore]:
+        """Open the file for the time of a `with` block."""
+        del needs_lock
+        with FrameStore.reopen(self.state) as store:
+            yield store
+
+
 class ChunkFrameArray(BackendArray, ABC):
     """Images that have a chunk of their own for each frame, such as masks.
 
@@ -76,7 +108,7 @@ class ChunkFrameArray(BackendArray, ABC):
 
     def __init__(
         self,
-        manager: CachingFileManager[FrameStore],
+        manager: StoreManager,
         state: StoreState,
         frame_shape: tuple[int, ...],
         dtype: np.dtype[Any],
@@ -128,7 +160,7 @@ class PerFrameArray(BackendArray):
 
     def __init__(
         self,
-        manager: CachingFileManager[FrameStore],
+        manager: StoreManager,
         compute: Callable[[FrameStore], NDArray[Any]],
         shape: tuple[int, ...],
         dtype: np.dtype[Any],

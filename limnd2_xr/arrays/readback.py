@@ -79,7 +79,7 @@ def read_back(
 
 
 def find_labels(
-    image: xr.DataArray, whole: xr.Dataset, dim: str
+    image: xr.DataArray | xr.Dataset, whole: xr.Dataset, dim: str
 ) -> NDArray[np.int64] | None:
     """Find which indices of a whole file an array has along a dim; None if unknown.
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from dask.delayed import Delayed
     from numpy.typing import DTypeLike, NDArray
 
+    from limnd2_xr.arrays.label_writing import Labels
     from limnd2_xr.arrays.write_plan import WritePlan
 
 __all__ = ["BLOCK_NBYTES", "create_writer", "frame_blocks", "write_blocks", "write_nd2"]
@@ -42,6 +43,7 @@ def write_nd2(
     path: str | os.PathLike[str],
     *,
     options: WriteOptions,
+    labels: Labels | None = None,
     dtype: DTypeLike | None = None,
     scale: float | None = None,
     overwrite: bool = False,
@@ -58,6 +60,8 @@ def write_nd2(
         Where to.
     options
         How.
+    labels
+        Label images to store with it.
     dtype, scale
         Convert the pixels, see `converted`.
     overwrite
@@ -72,7 +76,7 @@ def write_nd2(
     None or dask.delayed.Delayed
     """
     image = converted(image, dtype, scale)
-    plan = plan_write(image, options)
+    plan = plan_write(image, options, labels)
     in_memory = image.chunks is None
     writer = create_writer(plan, path, overwrite=overwrite)
     try:

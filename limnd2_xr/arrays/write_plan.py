@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
+    from limnd2_xr.arrays.label_writing import Labels
     from limnd2_xr.model.raw import RawMetadata
 
 __all__ = [
@@ -107,7 +108,9 @@ class WritePlan:
         return np.where(found == -1.0, np.nan, found)
 
 
-def plan_write(image: xr.DataArray, options: WriteOptions) -> WritePlan:
+def plan_write(
+    image: xr.DataArray, options: WriteOptions, labels: Labels | None = None
+) -> WritePlan:
     """Describe an array as a file, and check that the file can hold it.
 
     Parameters
@@ -116,6 +119,8 @@ def plan_write(image: xr.DataArray, options: WriteOptions) -> WritePlan:
         Pixels with any of the dims T, P, Z, C, Y, X, S (and U), in any order.
     options
         How to write them.
+    labels
+        Label images to store as binary layers, over Y, X and any of the loop dims.
 
     Raises
     ------
@@ -149,6 +154,9 @@ def plan_write(image: xr.DataArray, options: WriteOptions) -> WritePlan:
         raise AssertionError(f"{axes} for {dict(image.sizes)}")  # pragma: no cover
     numbers = axes.sequence().transpose([axes.dims.index(dim) for dim in order])
     made, lost = _chunks(found, raw, origin, numbers, order)
+    if labels is not None:
+        shape = (attributes.height, attributes.width)
+        made = made.with_layers(labels, axes, shape)
     if "missing" in image.coords and bool(image.coords["missing"].any()):
         count = int(image.coords["missing"].sum())
         losses.append(f"coordinate missing ({count} missing frames are written as 0)")
@@ -439,7 +447,7 @@ def _chunks(
     origin: Origin | None,
     numbers: NDArray[np.int64],
     order: tuple[str, ...],
-) -> tuple[Mapping[str, bytes], list[str]]:
+) -> tuple[ChunkPayloads, list[str]]:
     """Payloads of all chunks, and the names of those of the origin that are left out."""
     if origin is None:
         return ChunkPayloads(encode_raw(raw), None, ()), []

@@ -163,3 +163,30 @@ def test_labels_that_do_not_fit_are_refused(
     with pytest.raises(ValueError, match=message):
         limnd2_xr.update_nd2(path, labels=labels)
     assert path.read_bytes() == before
+
+
+def test_labels_are_written_with_an_array(tmp_path: Path) -> None:
+    image = xr.DataArray(np.ones((3, 2, 40, 50), "u2"), dims=("T", "Z", "Y", "X"))
+    labels = xr.Dataset({"cells": (("T", "Z", "Y", "X"), masks(5))})
+    image.nd2.write_nd2(tmp_path / "a.nd2", labels=labels)
+    with xr.open_dataset(tmp_path / "a.nd2") as ds:
+        assert np.array_equal(ds.nd2.labels["cells"], masks(5))
+        ds.nd2.to_nd2(tmp_path / "b.nd2", labels={"more": labels["cells"] * 2})
+    with xr.open_dataset(tmp_path / "b.nd2") as ds:
+        assert list(ds.nd2.labels) == ["cells", "more"]
+        assert np.array_equal(ds.nd2.labels["cells"], masks(5))
+        assert np.array_equal(ds.nd2.labels["more"], masks(5) * 2)
+
+
+def test_labels_follow_a_selection(tmp_path: Path) -> None:
+    with xr.open_dataset(saved(tmp_path, chunks())) as ds:
+        part = ds.isel(T=[2, 0], Z=1, Y=slice(5, 20))
+        assert np.array_equal(part.nd2.labels["nuclei"], masks(0)[[2, 0], 1, 5:20])
+        assert np.array_equal(
+            part["image"].nd2.labels["cells"], masks(1)[[2, 0], 1, 5:20]
+        )
+
+
+def test_a_file_without_layers_has_no_labels(tmp_path: Path) -> None:
+    with xr.open_dataset(saved(tmp_path, {})) as ds:
+        assert not ds.nd2.labels
