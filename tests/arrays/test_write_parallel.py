@@ -73,7 +73,7 @@ def cluster() -> Iterator[Any]:
             n_workers=2,
             threads_per_worker=1,
             processes=True,
-            dashboard_address=None,
+            dashboard_address=":0",  # several may run at once
             silence_logs="ERROR",
         ) as cluster,
     ):
