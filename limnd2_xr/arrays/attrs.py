@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from limnd2_xr.errors import Nd2Error
 from limnd2_xr.model.document import Nd2Document
 
 if TYPE_CHECKING:
@@ -74,4 +75,8 @@ def document_of(attrs: Mapping[str, Any]) -> Nd2Document | None:
         If the text was written by a later version of this package or is damaged.
     """
     text = attrs.get(METADATA_ATTR)
-    return Nd2Document.from_json(text) if text is not None else None
+    if text is None:
+        return None
+    if not isinstance(text, str):
+        raise Nd2Error(f"attribute {METADATA_ATTR} is no text, but {text!r:.60}")
+    return Nd2Document.from_json(text)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from limnd2_xr.arrays.attrs import METADATA_ATTR
+from limnd2_xr.arrays.attrs import document_of
 from limnd2_xr.arrays.dataset import SOURCE_KEY, dataset_of
 from limnd2_xr.arrays.readback import Known
 from limnd2_xr.errors import Nd2Error
@@ -141,15 +141,15 @@ def find_origin(image: xr.DataArray) -> tuple[Origin | None, str]:
         What is lost with a file that is not used and why; else empty.
     """
     spec = image.encoding.get(SOURCE_KEY)
-    text = image.attrs.get(METADATA_ATTR)
-    if spec is None or text is None:
+    document = document_of(image.attrs)
+    if spec is None or document is None:
         return None, ""
     lost = f"other chunks of {spec.name}"
     try:
         found = _open(spec)
     except (Nd2Error, OSError, ValueError) as error:
         return None, f"{lost} ({error})"
-    if not same(found.state.document, Nd2Document.from_json(text)):
+    if not same(found.state.document, document):
         why = "its metadata are not those that the array was opened with"
         return None, f"{lost} ({why})"
     with dataset_of(found.state, frozenset({"image"})) as whole:

@@ -235,7 +235,8 @@ def _unlike(given: xr.DataArray, found: xr.DataArray) -> str:
     else:
         same = np.zeros(a.shape, dtype=bool)
     if bool(np.all(same)):
-        return ""
+        unit = "" if "units" in found.attrs else given.attrs.get("units")
+        return f"{unit} reads as a number without a unit" if unit else ""
     at = np.unravel_index(np.argmin(same), np.shape(same))
     return f"{_short(a[at])} reads as {_short(b[at])}"
 

@@ -299,7 +299,11 @@ def converted(
     wanted = np.dtype(dtype if dtype is not None else "uint16")
     if image.dtype.kind not in "biuf":
         raise TypeError(f"pixels of type {image.dtype} cannot be converted to {wanted}")
-    if scale is not None and not (np.isscalar(scale) and np.isfinite(scale)):
+    try:
+        is_number = scale is None or math.isfinite(scale)
+    except TypeError:
+        is_number = False
+    if not is_number:
         raise ValueError(f"scale must be a number, not {scale!r}")
     if not image.size:
         raise ValueError(f"the array is empty: {dict(image.sizes)}")

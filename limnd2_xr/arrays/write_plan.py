@@ -14,10 +14,11 @@ import numpy as np
 
 from limnd2_xr.arrays.attrs import document_of
 from limnd2_xr.arrays.carried import ChunkPayloads, carried_chunks, selected_columns
-from limnd2_xr.arrays.described import Description, describe
+from limnd2_xr.arrays.described import UNKNOWN_MS, Description, describe
 from limnd2_xr.arrays.described_loops import loop_order
 from limnd2_xr.arrays.origin import Origin, find_origin
 from limnd2_xr.arrays.readback import Known, differences, read_back
+from limnd2_xr.arrays.units import milliseconds
 from limnd2_xr.errors import warn_user
 from limnd2_xr.frames.layout import PixelLayout
 from limnd2_xr.frames.packing import check_dtype, check_level, row_nbytes
@@ -323,8 +324,13 @@ def _description(
             document=replace(origin.state.document, attributes=attributes),
             records=origin.state.records,
         )
-        if not _losses(image, kept, layout, origin.known):
-            return *_stored(kept, origin), []
+        beside = {} if kept.records.has_times else _beside_frames(origin)
+        if not _losses(image, kept, layout, origin.known, beside):
+            made, raw = _stored(kept, origin)
+            if beside:
+                times = _by_number(beside["time"], origin)
+                made = replace(made, records=made.records.with_times(times))
+            return made, raw, []
     known = origin.known if origin else _known(image, base)
     made = describe(image, attributes, base, known)
     if origin is not None and origin.knows_frames:
@@ -333,12 +339,30 @@ def _description(
     return made, raw, _losses(image, made, layout, known)
 
 
+def _beside_frames(origin: Origin) -> dict[str, xr.Variable]:
+    """Coordinates of a whole file that lie with its frames and nowhere else."""
+    return {name: origin.known.coords[name].variable for name in ("time", "acquired")}
+
+
+def _by_number(time: xr.Variable, origin: Origin) -> NDArray[np.float64]:
+    """Milliseconds of each frame, by its number."""
+    found = np.full(time.size, UNKNOWN_MS)
+    ms = milliseconds(time.values).ravel()
+    found[origin.state.axes.sequence().ravel()] = ms
+    return np.where(np.isfinite(found), found, UNKNOWN_MS)
+
+
 def _losses(
-    image: xr.DataArray, made: Description, layout: PixelLayout, known: Known
+    image: xr.DataArray,
+    made: Description,
+    layout: PixelLayout,
+    known: Known,
+    beside: Mapping[str, xr.Variable] | None = None,
 ) -> list[str]:
     """Say what of an array will be read back differently."""
     count = made.document.attributes.sequence_count
     found = read_back(made.document, made.records, layout, count)
+    found = found.assign_coords(beside or {})
     text = image.attrs.get("description")
     if isinstance(text, str) and text != found.attrs.get("description"):
         # Its counts of frames and channels follow them: nothing is lost by that.

@@ -339,7 +339,8 @@ def open_shared(
     except FileNotFoundError:
         raise FileNotFoundError(
             errno.ENOENT,
-            f"there is no unfinished file of {final} that was created to be shared",
+            f"there is no unfinished file of {final} that was created to be shared: "
+            "limnd2_xr.create_nd2 begins one",
             str(path),
         ) from None
 

@@ -658,3 +658,26 @@ def test_coordinates_along_other_dims_are_refused(
     with pytest.raises(ValueError, match=rf"{name} varies along .*drop_vars"):
         image.nd2.write_nd2(tmp_path / "a.nd2")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_times_that_lie_with_the_frames_alone_stay_there(tmp_path: Path) -> None:
+    spec = SyntheticSpec(
+        loops=(TimeLoop(3),),
+        width=7,
+        height=5,
+        times_ms=[3.0, 7.1, 19.3],
+        omit_chunks=frozenset({"CustomData|AcqTimesCache!"}),
+    )
+    path = build(spec).save(tmp_path / "a.nd2")
+    with xr.open_dataset(path) as ds:
+        again = written(ds["image"], tmp_path / "b.nd2", on_loss="raise")
+        xr.testing.assert_identical(again, ds.load())
+    assert again["time"].values.tolist() == [3.0 / 1e3, 7.1 / 1e3, 19.3 / 1e3]
+    with SourceSpec.of(str(tmp_path / "b.nd2")).open() as source:
+        assert "CustomData|AcqTimesCache!" not in open_index(source).index
+
+
+def test_a_lost_unit_is_told(tmp_path: Path) -> None:
+    image = array("YX").isel(X=[0]).assign_coords(X=("X", [0.0], {"units": "um"}))
+    with pytest.warns(limnd2_xr.Nd2Warning, match=r"X \(um reads as .* without a unit"):
+        image.nd2.write_nd2(tmp_path / "a.nd2")
