@@ -35,6 +35,7 @@ __all__ = [
     "locked",
     "naming",
     "nbytes_of",
+    "raise_named",
     "read_all",
     "rename_over",
     "rename_to_new",
@@ -97,8 +98,13 @@ def naming(path: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.filename is not None or error.errno is None:
-            raise
+        raise_named(error, path)
+        raise
+
+
+def raise_named(error: OSError, path: str | os.PathLike[str]) -> None:
+    """Raise an error of the system anew with the name of a file, if it has none."""
+    if error.filename is None and error.errno is not None:
         raise OSError(error.errno, error.strerror, os.fspath(path)) from error
 
 

@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -16,7 +16,7 @@ from limnd2_xr.container.disk import (
     O_BINARY,
     O_CLOEXEC,
     locked,
-    naming,
+    raise_named,
     read_all,
     rename_over,
     rename_to_new,
@@ -27,7 +27,6 @@ from limnd2_xr.container.disk import (
 from limnd2_xr.errors import CorruptChunk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from types import TracebackType
     from typing import BinaryIO, Self
 
@@ -321,21 +320,9 @@ class PartialFile:
             if file is not None:
                 file.close()
 
-    @contextmanager
-    def _using(self) -> Iterator[int]:
+    def _using(self) -> _Use:
         """Hold the descriptor open; errors of the system name the target."""
-        with self._idle:
-            if self._file is None:
-                raise ValueError(f"the partial file {self.path} is closed")
-            fd = self._file.fileno()
-            self._users += 1
-        try:
-            with naming(self.target):
-                yield fd
-        finally:
-            with self._idle:
-                self._users -= 1
-                self._idle.notify_all()
+        return _Use(self)
 
     def _is_there(self) -> bool:
         """Tell whether the partial file still has its name."""
@@ -368,6 +355,38 @@ class PartialFile:
     def __repr__(self) -> str:
         state = "closed" if self.closed else f"{self.size} bytes"
         return f"<PartialFile of {str(self.target)!r}, {state}>"
+
+
+class _Use:
+    """A use of a handle. No generator: there are several for each frame of a file."""
+
+    __slots__ = ("_partial",)
+
+    def __init__(self, partial: PartialFile) -> None:
+        self._partial = partial
+
+    def __enter__(self) -> int:
+        partial = self._partial
+        with partial._idle:
+            if partial._file is None:
+                raise ValueError(f"the partial file {partial.path} is closed")
+            fd = partial._file.fileno()
+            partial._users += 1
+        return fd
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        partial = self._partial
+        with partial._idle:
+            partial._users -= 1
+            if not partial._users:
+                partial._idle.notify_all()
+        if isinstance(error, OSError):
+            raise_named(error, partial.target)
 
 
 def _open(path: Path, flags: int, mode: int = 0o666) -> BinaryIO:

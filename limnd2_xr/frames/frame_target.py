@@ -24,6 +24,7 @@ from limnd2_xr.frames.packing import (
     check_values,
     deflate,
     lies_as_stored,
+    pack_frames,
     packed_blocks,
 )
 from limnd2_xr.frames.partial_frames import (
@@ -49,11 +50,13 @@ if TYPE_CHECKING:
 
 __all__ = ["FrameTarget", "open_shared"]
 
-_NO_HEAD = bytes(16)
+_NO_HEAD = bytes(ALIGNMENT)
 _GROUP_NBYTES = 32 * 2**20
 """Uncompressed frames that are checked and written together."""
 _SHARE_NBYTES = 4 * 2**20
 """What one thread packs and writes at a time."""
+_SMALL_NBYTES = 2**20
+"""Frames up to this size are written several at once."""
 _order = FrameOrder()
 
 
@@ -232,11 +235,7 @@ class FrameTarget:
                     f"unknown; they are of shape {times.shape}"
                 )
         if self.layout.compression == "none":
-            # In groups, so that frames are in the cache still after they were checked.
-            step = max(1, _GROUP_NBYTES // self.layout.frame_nbytes)
-            for at in range(0, len(numbers), step):
-                group = slice(at, at + step)
-                self._put_plain(partial, numbers[group], frames[group], times[group])
+            self._put_plain(partial, numbers, frames, times)
             return
 
         def put(at: int) -> None:
@@ -262,9 +261,50 @@ class FrameTarget:
         frames: NDArray[Any],
         times: NDArray[np.float64],
     ) -> None:
-        check_values(frames, self.significant_bits, numbers)
+        """Write groups of frames that are in the cache still after they were checked."""
+        nbytes = self.layout.frame_nbytes
+        is_small = nbytes <= _SMALL_NBYTES
+        # A file takes one write at a time: threads help if there is more to do.
+        as_stored = lies_as_stored(frames, self.layout)
+
+        def put(first: int) -> None:
+            group = slice(first, first + step)
+            check_values(frames[group], self.significant_bits, numbers[group])
+            if is_small:
+                self._put_small(partial, numbers[group], frames[group])
+            else:
+                threads = 1 if as_stored else None
+                self._put_large(partial, numbers[group], frames[group], threads)
+            for number, time in zip(numbers[group], times[group], strict=True):
+                head = frame_head(number, nbytes, time)
+                partial.write_at(self.frame_offset(number), head)
+
+        step = max(1, (_SHARE_NBYTES if is_small else _GROUP_NBYTES) // nbytes)
+        threads = None if is_small and not as_stored else 1
+        run_all(put, range(0, len(numbers), step), threads)
+
+    def _put_small(
+        self, partial: PartialFile, numbers: list[int], frames: NDArray[Any]
+    ) -> None:
+        """Write all but the heads: of neighbours at once, as each call takes its time."""
+        stored = pack_frames(frames, self.layout)
+        gap = bytes(frame_stride(self.layout) - ALIGNMENT - self.layout.frame_nbytes)
+        for run in np.split(
+            np.arange(len(numbers)), np.flatnonzero(np.diff(numbers) != 1) + 1
+        ):
+            # A frame that has a head is whole, also while it is written a second time.
+            parts = [part for at in run for part in (_NO_HEAD, stored[at], gap)]
+            partial.write_at(self.frame_offset(numbers[run[0]]), *parts)
+
+    def _put_large(
+        self,
+        partial: PartialFile,
+        numbers: list[int],
+        frames: NDArray[Any],
+        threads: int | None,
+    ) -> None:
+        """Write all but the heads: shares of rows, on threads."""
         offsets = [self.frame_offset(number) for number in numbers]
-        # A frame that has a head is whole, also while it is written a second time.
         for offset in offsets:
             partial.write_at(offset, _NO_HEAD)
 
@@ -273,22 +313,16 @@ class FrameTarget:
             for offset, block in packed_blocks(frames[at], self.layout, rows):
                 partial.write_at(offsets[at] + ALIGNMENT + offset, block)
 
+        height = self.layout.height
         step = max(1, _SHARE_NBYTES // self.layout.row_nbytes)
-        # A file takes one write at a time: threads help if there is more to do.
-        as_stored = lies_as_stored(frames, self.layout)
-        if as_stored:
-            step = self.layout.height
-        run_all(
-            put,
-            [
-                (at, slice(first, min(first + step, self.layout.height)))
-                for at in range(len(frames))
-                for first in range(0, self.layout.height, step)
-            ],
-            threads=1 if as_stored else None,
-        )
-        for number, offset, time in zip(numbers, offsets, times, strict=True):
-            partial.write_at(offset, frame_head(number, self.layout.frame_nbytes, time))
+        if threads == 1:
+            step = height
+        shares = [
+            (at, slice(first, min(first + step, height)))
+            for at in range(len(frames))
+            for first in range(0, height, step)
+        ]
+        run_all(put, shares, threads)
 
     def _put_packed(
         self,

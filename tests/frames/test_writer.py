@@ -446,10 +446,11 @@ KILLED = """
 import os, sys
 import numpy as np
 from limnd2_xr.container.sink import PartialFile
-from limnd2_xr.frames.writer import FrameTarget
+from limnd2_xr.frames import frame_target
 from limnd2_xr.options import set_threads
 
 path, left, write_at = sys.argv[1], int(sys.argv[2]), PartialFile.write_at
+frame_target._SMALL_NBYTES = int(sys.argv[3])
 
 def write(partial, offset, *buffers):
     global left
@@ -463,29 +464,32 @@ def write(partial, offset, *buffers):
 
 PartialFile.write_at = write
 set_threads(1)
-FrameTarget.find(path).put(np.arange(6), np.load(path + ".npy"))
+frame_target.FrameTarget.find(path).put(np.arange(6), np.load(path + ".npy"))
 """
 
 
 @pytest.mark.parametrize(
-    ("spec", "writes", "whole"),
+    ("spec", "small", "writes", "whole"),
     [
-        (SPEC, 3, 0),
-        (SPEC, 9, 0),
-        (SPEC, 15, 3),
-        (ZLIB, 0, 0),
-        (ZLIB, 5, 2),
-        (ZLIB, 8, 4),
+        (SPEC, 0, 3, 0),
+        (SPEC, 0, 9, 0),
+        (SPEC, 0, 15, 3),
+        (SPEC, 10**6, 0, 0),
+        (SPEC, 10**6, 1, 0),
+        (SPEC, 10**6, 4, 3),
+        (ZLIB, 0, 0, 0),
+        (ZLIB, 0, 5, 2),
+        (ZLIB, 0, 8, 4),
     ],
 )
 def test_each_frame_of_a_killed_process_is_whole_or_missing(
-    spec: SyntheticSpec, writes: int, whole: int, path: Path
+    spec: SyntheticSpec, small: int, writes: int, whole: int, path: Path
 ) -> None:
     frames = frames_of(spec)
     saved = path.with_name("a.nd2.npy")
     np.save(saved, frames)
     FrameWriter.create(path, **settings(spec), shared=True).close()
-    command = [sys.executable, "-c", KILLED, str(path), str(writes)]
+    command = [sys.executable, "-c", KILLED, str(path), str(writes), str(small)]
     assert subprocess.run(command, check=False).returncode == 9  # noqa: S603
     saved.unlink()
     with FrameWriter.open(path) as out:
@@ -509,9 +513,11 @@ def test_of_a_frame_written_twice_the_later_counts(
     assert len(frame_heads(path)) == 6
 
 
+@pytest.mark.parametrize(("small", "writes"), [(0, 3), (10**6, 2)])
 def test_a_frame_has_no_head_while_it_is_written_again(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path, monkeypatch: pytest.MonkeyPatch, small: int, writes: int
 ) -> None:
+    monkeypatch.setattr(frame_target, "_SMALL_NBYTES", small)
     frames = frames_of(SPEC)
     with FrameWriter.create(path, **settings(SPEC)) as out:
         out.put(np.arange(6), frames)
@@ -526,7 +532,7 @@ def test_a_frame_has_no_head_while_it_is_written_again(
 
         monkeypatch.setattr(PartialFile, "write_at", write)
         out.put([2], frames[[2]])
-        assert heads == [before, bytes(16), bytes(16)]
+        assert heads == [before] + [bytes(16)] * (writes - 1)
         assert out._partial.read_at(offset, 16) == before
 
 
@@ -697,15 +703,18 @@ def test_frames_of_any_byte_order_and_strides(path: Path) -> None:
 
 
 @BOTH
+@pytest.mark.parametrize("small", [0, 10**6])
 def test_shares_of_frames_are_put_together(
-    spec: SyntheticSpec, path: Path, monkeypatch: pytest.MonkeyPatch
+    spec: SyntheticSpec, small: int, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(frame_target, "_SHARE_NBYTES", 500)
+    monkeypatch.setattr(frame_target, "_SMALL_NBYTES", small)
+    monkeypatch.setattr(frame_target, "_SHARE_NBYTES", 500 if not small else 6000)
     monkeypatch.setattr(frame_target, "_GROUP_NBYTES", 6000)
     monkeypatch.setattr("limnd2_xr.frames.packing._CACHED_NBYTES", 300)
     frames = frames_of(spec)
     with FrameWriter.create(path, **settings(spec)) as out:
-        out.put(np.arange(6), frames)
+        out.put([4, 1, 2, 0, 3], frames[[4, 1, 2, 0, 3]])
+        out.put([5], frames[5:])
         out.finalize()
     np.testing.assert_array_equal(read(path), frames)
 
