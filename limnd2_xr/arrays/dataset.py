@@ -148,7 +148,8 @@ def image_of(dataset: xr.Dataset) -> xr.DataArray:
     if len(names) != 1:
         raise ValueError(
             f"the dataset has the variables {', '.join(map(str, names)) or 'none'}, but a "
-            f"file holds one image: write one of them, e.g. ds[[{IMAGE!r}]].nd2.to_nd2(...)"
+            "file holds one image: write one of them, e.g. "
+            f"ds[[{str((*names, IMAGE)[0])!r}]].nd2.to_nd2(...)"
         )
     image = dataset[names[0]]
     attrs = {**dataset.attrs, **image.attrs}

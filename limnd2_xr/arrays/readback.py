@@ -17,7 +17,7 @@ import xarray as xr
 
 from limnd2_xr.arrays.attrs import METADATA_ATTR, flat_attributes
 from limnd2_xr.arrays.coords import coordinates
-from limnd2_xr.arrays.units import in_unit, moment_of
+from limnd2_xr.arrays.units import has_unit, in_unit, moment_of
 from limnd2_xr.container.byte_source import FileStamp
 from limnd2_xr.container.source import SourceSpec
 from limnd2_xr.frames.store import StoreState
@@ -219,7 +219,7 @@ def _unlike(given: xr.DataArray, found: xr.DataArray) -> str:
         return f"reads as {b.shape} values"
     if a.dtype.kind == "M" or b.dtype.kind == "M":
         if a.dtype.kind != b.dtype.kind:
-            return f"reads as {b.dtype}"
+            return "dates read as seconds" if b.dtype.kind == "f" else "reads as dates"
         apart = np.abs(a - b)
         both = np.isnat(a) & np.isnat(b)
         same = both | (apart <= np.timedelta64(1, "ms"))
@@ -235,8 +235,9 @@ def _unlike(given: xr.DataArray, found: xr.DataArray) -> str:
     else:
         same = np.zeros(a.shape, dtype=bool)
     if bool(np.all(same)):
-        unit = "" if "units" in found.attrs else given.attrs.get("units")
-        return f"{unit} reads as a number without a unit" if unit else ""
+        if has_unit(found) or not has_unit(given):
+            return ""
+        return f"{given.attrs.get('units')} reads as a number without a unit"
     at = np.unravel_index(np.argmin(same), np.shape(same))
     return f"{_short(a[at])} reads as {_short(b[at])}"
 

@@ -53,6 +53,7 @@ _LENGTH_NAMES: Final = {
     "nanometre": "nm",
     "\u00e5": "angstrom",
 }
+_COUNTS: Final = frozenset({"", "px", "pixel", "pixels"})
 _SECONDS: Final = {
     "s": Fraction(1),
     "ms": Fraction(1, 1000),
@@ -79,8 +80,13 @@ _TIME_NAMES: Final = {
 
 
 def has_unit(coordinate: xr.DataArray) -> bool:
-    """Say whether a coordinate states its unit, or carries it in its type."""
-    return bool(coordinate.attrs.get("units")) or coordinate.dtype.kind in "mM"
+    """Say whether a coordinate states its unit, or carries it in its type.
+
+    Labels in pixels number them, as those without a unit do.
+    """
+    stated = coordinate.attrs.get("units")
+    counts = not stated or str(stated).strip().lower() in _COUNTS
+    return not counts or coordinate.dtype.kind in "mM"
 
 
 def in_unit(coordinate: xr.DataArray, unit: Unit) -> NDArray[np.float64]:

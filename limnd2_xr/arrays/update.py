@@ -22,6 +22,7 @@ from limnd2_xr.frames.store import FrameStore
 from limnd2_xr.model.document import Nd2Document
 from limnd2_xr.model.layers import RLE_LAYERS
 from limnd2_xr.model.raw import (
+    ATTRIBUTES,
     FRAME_TIMES,
     FRAMES_CACHE,
     METADATA_CHUNKS,
@@ -152,6 +153,10 @@ def update_nd2(
         name for name in METADATA_CHUNKS if name in opened.index and name not in encoded
     ]
     for name, chunk in (chunks or {}).items():
+        if name in ATTRIBUTES:
+            raise ValueError(
+                f"chunk {name} says how the frames are stored: it cannot be changed"
+            )
         if chunk is None:
             remove.append(name)
         else:

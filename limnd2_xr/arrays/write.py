@@ -9,6 +9,7 @@ the frames go.
 from __future__ import annotations
 
 import math
+import os
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +22,6 @@ from limnd2_xr.errors import warn_user
 from limnd2_xr.frames.writer import FrameTarget, FrameWriter
 
 if TYPE_CHECKING:
-    import os
-
     import xarray as xr
     from dask.delayed import Delayed
     from numpy.typing import DTypeLike, NDArray
@@ -116,6 +115,10 @@ def create_writer(
     shared
         Whether other processes shall find the partial file by `path`.
     """
+    if "://" in os.fspath(path):
+        raise ValueError(
+            f"{path} is not on this machine: write a local file, and copy it there"
+        )
     return FrameWriter.create(
         Path(path).expanduser(),
         layout=plan.layout,

@@ -681,3 +681,33 @@ def test_a_lost_unit_is_told(tmp_path: Path) -> None:
     image = array("YX").isel(X=[0]).assign_coords(X=("X", [0.0], {"units": "um"}))
     with pytest.warns(limnd2_xr.Nd2Warning, match=r"X \(um reads as .* without a unit"):
         image.nd2.write_nd2(tmp_path / "a.nd2")
+
+
+def test_labels_in_pixels_number_them(tmp_path: Path) -> None:
+    image = array("YX").assign_coords(X=("X", np.arange(11.0), {"units": "pixel"}))
+    again = written(image, tmp_path / "a.nd2", on_loss="raise")
+    assert "pixel_size_um" not in again.attrs
+
+
+def test_dates_along_t_are_kept_as_moments(tmp_path: Path) -> None:
+    dates = np.array(["2026-03-01", "2026-03-02", "2026-03-03"], "datetime64[ns]")
+    image = array("TYX").assign_coords(T=dates)
+    with pytest.warns(limnd2_xr.Nd2Warning, match=r"T \(dates read as seconds\)"):
+        again = written(image, tmp_path / "a.nd2")
+    assert np.array_equal(again["acquired"], dates)
+    assert again["T"].values.tolist() == [0.0, 86400.0, 172800.0]
+
+
+def test_urls_are_refused() -> None:
+    with pytest.raises(ValueError, match="local file"):
+        array("YX").nd2.write_nd2("s3://bucket/a.nd2")
+
+
+def test_how_frames_are_stored_cannot_be_updated(tmp_path: Path) -> None:
+    path = tmp_path / "a.nd2"
+    array("YX").nd2.write_nd2(path)
+    before = path.read_bytes()
+    for chunk in (None, b"something"):
+        with pytest.raises(ValueError, match="how the frames are stored"):
+            limnd2_xr.update_nd2(path, chunks={"ImageAttributesLV!": chunk})
+    assert path.read_bytes() == before
