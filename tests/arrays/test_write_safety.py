@@ -151,6 +151,7 @@ def scripted(tmp_path: Path, target: Path, victims: Any) -> Callable[..., list[s
     return run
 
 
+@pytest.mark.thorough
 @kinds
 @packings
 @olds
@@ -190,6 +191,7 @@ def test_killed_at_random(
             path.unlink()
 
 
+@pytest.mark.thorough
 @packings
 @olds
 def test_killed_at_each_call_of_the_system(
@@ -227,6 +229,7 @@ def test_killed_at_each_call_of_the_system(
     assert generation(target) == 2
 
 
+@pytest.mark.thorough
 @packings
 def test_killed_while_a_shared_file_is_finalized(
     target: Path, scripted: Callable[..., list[str]], compression: str | None

@@ -638,6 +638,7 @@ def test_killed_at(
 
 @posix
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_killed_at_random(target: Path, victims: Any) -> None:
     """Many files are written over each other; each one that is found is whole."""
     script = f"""

@@ -280,6 +280,7 @@ def test_killed_at(path: Path, victims: Any, stage: str, text: str) -> None:
 
 @posix
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_killed_at_random(path: Path, victims: Any) -> None:
     name = "CustomData|W!"
     script = f"""
