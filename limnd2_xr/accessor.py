@@ -434,6 +434,7 @@ def _write(
     progress: bool = False,
     on_loss: OnLoss = "warn",
 ) -> Delayed | None:
+    from limnd2_xr.arrays.beside import Beside
     from limnd2_xr.arrays.region import write_region
     from limnd2_xr.arrays.write import write_nd2
     from limnd2_xr.arrays.write_plan import WriteOptions
@@ -469,7 +470,7 @@ def _write(
             significant_bits=significant_bits,
             on_loss=on_loss,
         ),
-        labels=labels,
+        beside=Beside(labels=labels),
         dtype=dtype,
         scale=scale,
         overwrite=overwrite,

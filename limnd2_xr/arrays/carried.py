@@ -11,24 +11,21 @@ from __future__ import annotations
 from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import numpy as np
 
-from limnd2_xr.arrays.label_writing import label_payloads
 from limnd2_xr.errors import CorruptChunk
 from limnd2_xr.frames.table import FRAME_FAMILY
-from limnd2_xr.model.layers import RASTER_LAYERS, RLE_LAYERS, decode_raster_layers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
-    from limnd2_xr.arrays.label_writing import Labels
+    from limnd2_xr.arrays.beside import Overlay
     from limnd2_xr.arrays.origin import Origin
     from limnd2_xr.container.chunk_index import ChunkIndex
-    from limnd2_xr.model.axes import Axes
 
 __all__ = ["Carried", "ChunkPayloads", "carried_chunks", "selected_columns"]
 
@@ -158,10 +155,11 @@ def selected_columns(
     return found
 
 
-class ChunkPayloads(Mapping[str, bytes]):
+class ChunkPayloads(Mapping[str, "bytes | None"]):
     """Payloads of chunks by name: those made now, and those read when they are written.
 
-    A file may hold thousands of masks: they pass through memory one by one.
+    A file may hold thousands of masks: they pass through memory one by one. None stands
+    for a chunk that turns out not to be needed.
 
     Parameters
     ----------
@@ -174,7 +172,10 @@ class ChunkPayloads(Mapping[str, bytes]):
     """
 
     def __init__(
-        self, made: Mapping[str, bytes], origin: Origin | None, carried: tuple[str, ...]
+        self,
+        made: Mapping[str, bytes | None],
+        origin: Origin | None,
+        carried: tuple[str, ...],
     ) -> None:
         self._made = made
         self._origin = origin
@@ -182,16 +183,17 @@ class ChunkPayloads(Mapping[str, bytes]):
         # Sorted, so that a copy of a copy is the same file.
         self._names = tuple(sorted((*self._made, *carried)))
 
-    def with_layers(
-        self, labels: Labels, axes: Axes, shape: tuple[int, int]
-    ) -> ChunkPayloads:
-        """Return the same with label images as binary layers, see `label_payloads`."""
-        stored = self.get(RLE_LAYERS)
-        tiled = self.get(RASTER_LAYERS)
-        taken = decode_raster_layers(tiled) if tiled is not None else ()
-        masks = label_payloads(labels, axes, shape, stored, taken)
-        made = ChainMap(cast("dict[str, bytes]", masks), cast("Any", self._made))
-        carried = tuple(name for name in self._carried if name not in masks)
+    def overlaid(self, overlay: Overlay) -> ChunkPayloads:
+        """Return the same with other chunks in the place of some."""
+        made: ChainMap[str, bytes | None] = ChainMap(
+            *(cast("dict[str, bytes | None]", part) for part in overlay.made),
+            cast("dict[str, bytes | None]", self._made),
+        )
+        carried = tuple(
+            name
+            for name in self._carried
+            if name not in made and not overlay.replaces(name)
+        )
         return ChunkPayloads(made, self._origin, carried)
 
     def __len__(self) -> int:
@@ -203,7 +205,7 @@ class ChunkPayloads(Mapping[str, bytes]):
     def __contains__(self, name: object) -> bool:
         return name in self._made or name in self._carried
 
-    def __getitem__(self, name: str) -> bytes:
+    def __getitem__(self, name: str) -> bytes | None:
         if name in self._made:
             return self._made[name]
         if self._origin is None or name not in self._carried:

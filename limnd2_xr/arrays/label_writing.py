@@ -3,48 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import xarray as xr
 
-from limnd2_xr.frames.masks import encode_rle
-from limnd2_xr.model.layers import (
-    RLE_LAYERS,
-    new_rle_layer,
-    parse_rle_layers,
-    rle_layers_tree,
+from limnd2_xr.arrays.label_layers import (
+    LabelLayer,
+    LabelLayers,
+    Labels,
+    StoredMasks,
+    label_layers,
 )
-from limnd2_xr.variants import xml
-from limnd2_xr.variants.decode import decode
+from limnd2_xr.errors import CorruptChunk
+from limnd2_xr.frames.masks import (
+    assemble,
+    cut_tiles,
+    decode_rle,
+    decode_tile,
+    encode_rle,
+    encode_tile,
+    halve_labels,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
+
+    import xarray as xr
+    from numpy.typing import NDArray
 
     from limnd2_xr.model.axes import Axes
-    from limnd2_xr.model.layers import BinaryLayer
 
-__all__ = ["LabelPayloads", "Labels", "label_payloads"]
-
-Labels: TypeAlias = "xr.DataArray | xr.Dataset | Mapping[str, xr.DataArray]"
-"""One label image or several, by the names of their layers."""
+__all__ = ["LabelPayloads", "Labels", "StoredMasks", "label_payloads"]
 
 _LARGEST: Final = 2**32 - 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Stored:
-    """One layer to be stored."""
-
-    layer: BinaryLayer
-    array: xr.DataArray
-
-
-class LabelPayloads(Mapping[str, bytes]):
+class LabelPayloads(Mapping[str, "bytes | None"]):
     """Chunks of label images by name, each made when it is asked for.
 
-    Of lazy arrays one frame is in memory at a time.
+    Of lazy arrays one frame is in memory at a time. A mask that is what the file has
+    already keeps its bytes; None stands for a chunk that is not needed.
 
     Parameters
     ----------
@@ -52,54 +50,131 @@ class LabelPayloads(Mapping[str, bytes]):
         What is stored.
     axes
         Loops of the file.
-    description
-        Payload of the chunk that describes all layers.
+    stored
+        What the file has.
     """
 
-    def __init__(
-        self, layers: Sequence[_Stored], axes: Axes, description: bytes
-    ) -> None:
-        self._layers = layers
+    def __init__(self, layers: LabelLayers, axes: Axes, stored: StoredMasks) -> None:
         self._axes = axes
-        self._description = description
-        self._places = {
-            stored.layer.chunk_name(number): (stored, number)
-            for stored in layers
-            for number in range(axes.n_frames)
+        self._stored = stored
+        self._descriptions = {
+            name: data for name, data in layers.descriptions.items() if data is not None
         }
+        self._places: dict[str, tuple[LabelLayer, int, int | None]] = {}
+        for item in layers.items:
+            for number in range(axes.n_frames):
+                for name, size in _chunk_names(item, number, stored):
+                    self._places[name] = item, number, size
         self._index = {
             int(number): place
             for place, number in np.ndenumerate(np.atleast_1d(axes.sequence()))
         }
+        self._latest: tuple[tuple[str, int], NDArray[np.uint32]] | None = None
 
     def __len__(self) -> int:
-        return 1 + len(self._places)
+        return len(self._descriptions) + len(self._places)
 
     def __iter__(self) -> Iterator[str]:
-        yield RLE_LAYERS
+        yield from self._descriptions
         yield from self._places
 
     def __contains__(self, name: object) -> bool:
-        return name == RLE_LAYERS or name in self._places
+        return name in self._descriptions or name in self._places
 
-    def __getitem__(self, name: str) -> bytes:
-        if name == RLE_LAYERS:
-            return self._description
-        stored, number = self._places[name]
+    def __getitem__(self, name: str) -> bytes | None:
+        if name in self._descriptions:
+            return self._descriptions[name]
+        item, number, size = self._places[name]
+        labels = self._frame(item, number)
+        if item.layer.kind == "rle":
+            return self._mask(item, number, labels)
+        return self._tile(item, number, size, name, labels)
+
+    def _frame(self, item: LabelLayer, number: int) -> NDArray[np.uint32]:
+        """One label image; the latest is kept, as it may be asked for tile by tile."""
+        key = item.layer.name, number
+        if self._latest is not None and self._latest[0] == key:
+            return self._latest[1]
         place = dict(zip(self._axes.dims, self._index[number], strict=False))
-        frame = stored.array.isel(
-            {dim: at for dim, at in place.items() if dim in stored.array.dims}
+        frame = item.array.isel(
+            {dim: at for dim, at in place.items() if dim in item.array.dims}
         )
-        labels = frame.transpose("Y", "X").values
-        return encode_rle(_checked(labels, stored.layer.name))
+        found = _checked(frame.transpose("Y", "X").values, item.layer.name)
+        self._latest = key, found
+        return found
+
+    def _mask(
+        self, item: LabelLayer, number: int, labels: NDArray[np.uint32]
+    ) -> bytes | None:
+        if item.source is None:
+            return encode_rle(labels)
+        name = item.source.chunk_name(self._stored.frame(number))
+        payload = self._stored.read(name)
+        if payload is None:
+            return encode_rle(labels) if labels.any() else None
+        try:
+            same = np.array_equal(decode_rle(payload, labels.shape), labels)
+        except CorruptChunk:
+            same = False
+        # Objects may overlap, which an image of them cannot tell.
+        return payload if same else encode_rle(labels)
+
+    def _tile(
+        self,
+        item: LabelLayer,
+        number: int,
+        size: int | None,
+        name: str,
+        labels: NDArray[np.uint32],
+    ) -> bytes | None:
+        layer = item.layer
+        tile_shape = (layer.tile_height, layer.tile_width)
+        full = layer.full_size
+        while size is not None and full > size:
+            labels, full = halve_labels(labels), full // 2
+        names = layer.tile_names(number, size)
+        place = next(place for place, known in names.items() if known == name)
+        part = cut_tiles(labels, tile_shape)[place]
+        before = layer.tile_names(self._stored.frame(number), size)[place]
+        payload = self._stored.read(before)
+        if payload is None:
+            return encode_tile(part, tile_shape) if part.any() else None
+        try:
+            stored = decode_tile(payload, tile_shape)
+            same = np.array_equal(
+                assemble({(0, 0): stored}, part.shape, tile_shape), part
+            )
+        except CorruptChunk:
+            same = False
+        return payload if same else encode_tile(part, tile_shape)
+
+
+def _chunk_names(
+    item: LabelLayer, number: int, stored: StoredMasks
+) -> Iterator[tuple[str, int | None]]:
+    """Names of a layer's chunks for a frame, with the size of smaller versions."""
+    layer = item.layer
+    if layer.kind == "rle":
+        yield layer.chunk_name(number), None
+        return
+    for name in layer.tile_names(number).values():
+        yield name, None
+    size = layer.full_size // 2
+    while size >= 1:
+        known = layer.tile_names(stored.frame(number), size).values()
+        if any(map(stored.has, known)):
+            for name in layer.tile_names(number, size).values():
+                yield name, size
+        size //= 2
 
 
 def label_payloads(
     labels: Labels,
     axes: Axes,
     shape: tuple[int, int],
-    stored: bytes | None = None,
-    taken: Sequence[BinaryLayer] = (),
+    stored: StoredMasks | None = None,
+    *,
+    exact: bool = False,
 ) -> LabelPayloads:
     """Describe label images as layers of a file.
 
@@ -107,49 +182,28 @@ def label_payloads(
     ----------
     labels
         Whole numbers over Y, X and any of the loop dims; an image without a loop dim is
-        the same in all its frames. The attributes ``color``, ``channel`` and
-        ``long_name`` are the layer's.
+        the same in all its frames. The attributes ``color`` and ``channel`` are the
+        layer's.
     axes
         Loops of the file.
     shape
         Rows and columns of its images.
     stored
-        Payload of the chunk that describes the layers which the file has. A layer of the
-        same name is replaced, others stay.
-    taken
-        Layers of tiles that the file has, whose ids are not free.
+        Layers that the file has. Without `exact` one of the same name is replaced, and
+        others stay.
+    exact
+        Whether these are all layers that the file shall have.
 
     Raises
     ------
     ValueError
         If an array does not fit the file, or its values are not whole numbers.
     """
-    arrays = _named(labels)
-    base = None if stored is None else decode(stored)
-    known = list(parse_rle_layers(base)) if base is not None else []
-    found = []
-    for name, array in arrays.items():
-        _check_dims(name, array, axes, shape)
-        layer = next((item for item in known if item.name == name), None)
-        if layer is None:
-            layer = new_rle_layer(name, [*known, *taken])
-            known.append(layer)
-        color = str(array.attrs.get("color", layer.color))
-        channel = str(array.attrs.get("channel", layer.channel))
-        changed = replace(layer, color=color, channel=channel)
-        known[known.index(layer)] = changed
-        found.append(_Stored(layer=changed, array=array))
-    description = xml.encode(rle_layers_tree(known, base))
-    return LabelPayloads(found, axes, description)
-
-
-def _named(labels: Labels) -> dict[str, xr.DataArray]:
-    if isinstance(labels, xr.DataArray):
-        name = labels.attrs.get("long_name", "labels")
-        return {str(name if labels.name is None else labels.name): labels}
-    if isinstance(labels, xr.Dataset):
-        return {str(name): labels[name] for name in labels.data_vars}
-    return {str(name): array for name, array in labels.items()}
+    stored = stored or StoredMasks()
+    layers = label_layers(labels, shape, stored, exact=exact)
+    for item in layers.items:
+        _check_dims(item.layer.name, item.array, axes, shape)
+    return LabelPayloads(layers, axes, stored)
 
 
 def _check_dims(
@@ -176,12 +230,13 @@ def _check_dims(
         )
 
 
-def _checked(labels: Any, name: str) -> Any:
-    if labels.dtype.kind == "b":
-        return labels.astype(np.uint32)
-    low, high = (int(labels.min()), int(labels.max())) if labels.size else (0, 0)
+def _checked(labels: Any, name: str) -> NDArray[np.uint32]:
+    low, high = 0, 1
+    if labels.dtype.kind != "b" and labels.size:
+        low, high = int(labels.min()), int(labels.max())
     if low < 0 or high > _LARGEST:
         raise ValueError(
             f"labels {name!r} run from {low} to {high}, but a file holds 0 to {_LARGEST}"
         )
-    return labels.astype(np.uint32)
+    found: NDArray[np.uint32] = labels.astype(np.uint32)
+    return found

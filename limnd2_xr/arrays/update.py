@@ -5,22 +5,21 @@ from __future__ import annotations
 import os
 from collections import ChainMap
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 import xarray as xr
 
 from limnd2_xr.arrays.described import with_attributes
-from limnd2_xr.arrays.label_writing import label_payloads
-from limnd2_xr.arrays.labels import layers_of
+from limnd2_xr.arrays.label_writing import StoredMasks, label_payloads
+from limnd2_xr.arrays.origin import read_payload
 from limnd2_xr.arrays.units import in_unit
 from limnd2_xr.container.source import SourceSpec
 from limnd2_xr.container.update import update_chunks
 from limnd2_xr.errors import UnsupportedFeature
 from limnd2_xr.frames.opening import find_frames, open_index, read_raw
-from limnd2_xr.frames.store import FrameStore
 from limnd2_xr.model.document import Nd2Document
-from limnd2_xr.model.layers import RLE_LAYERS
 from limnd2_xr.model.raw import (
     ATTRIBUTES,
     FRAME_TIMES,
@@ -38,6 +37,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from limnd2_xr.arrays.label_writing import Labels
+    from limnd2_xr.container.chunk_index import ChunkIndex
+    from limnd2_xr.container.source import ByteSource
     from limnd2_xr.model.axes import Axes
 
 __all__ = ["update_nd2"]
@@ -136,19 +137,22 @@ def update_nd2(
             path=spec.name,
         )
     encoded = encode_raw(new)
-    put: MutableMapping[str, bytes] = {
-        name: payload
-        for name, payload in encoded.items()
-        if stored.get(name) != payload and name not in made
-    } | made
+    put: MutableMapping[str, bytes | None] = {
+        **{
+            name: payload
+            for name, payload in encoded.items()
+            if stored.get(name) != payload
+        },
+        **made,
+    }
     if labels is not None:
-        with FrameStore.open(spec) as store:
-            tiled = [layer for layer in layers_of(store) if layer.kind == "raster"]
-            known = store.read_chunk(RLE_LAYERS) if RLE_LAYERS in opened.index else None
         shape = (table.layout.height, table.layout.width)
-        # Read once more when they are written: only one of them is in memory then.
-        masks = label_payloads(labels, axes, shape, known, tiled)
-        put = ChainMap(put, cast("dict[str, bytes]", masks))
+        had = StoredMasks(
+            read=partial(_payload, spec, opened.index), has=opened.index.__contains__
+        )
+        # Made once more when they are written: only one of them is in memory then.
+        masks = label_payloads(labels, axes, shape, had)
+        put = ChainMap(put, cast("dict[str, bytes | None]", masks))
     remove = [
         name for name in METADATA_CHUNKS if name in opened.index and name not in encoded
     ]
@@ -162,6 +166,15 @@ def update_nd2(
         else:
             put[name] = chunk
     update_chunks(path, put, [name for name in remove if name not in put])
+
+
+def _payload(spec: SourceSpec, index: ChunkIndex, name: str) -> bytes | None:
+    entry = index.find(name)
+    if entry is None:
+        return None
+    source: ByteSource
+    with spec.open() as source:
+        return read_payload(source, name, entry)
 
 
 def _column(

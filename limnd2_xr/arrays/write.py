@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dask.delayed import Delayed
     from numpy.typing import DTypeLike, NDArray
 
-    from limnd2_xr.arrays.label_writing import Labels
+    from limnd2_xr.arrays.beside import Beside
     from limnd2_xr.arrays.write_plan import WritePlan
 
 __all__ = ["BLOCK_NBYTES", "create_writer", "frame_blocks", "write_blocks", "write_nd2"]
@@ -42,7 +42,7 @@ def write_nd2(
     path: str | os.PathLike[str],
     *,
     options: WriteOptions,
-    labels: Labels | None = None,
+    beside: Beside | None = None,
     dtype: DTypeLike | None = None,
     scale: float | None = None,
     overwrite: bool = False,
@@ -59,8 +59,8 @@ def write_nd2(
         Where to.
     options
         How.
-    labels
-        Label images to store with it.
+    beside
+        What to write with it.
     dtype, scale
         Convert the pixels, see `converted`.
     overwrite
@@ -75,7 +75,7 @@ def write_nd2(
     None or dask.delayed.Delayed
     """
     image = converted(image, dtype, scale)
-    plan = plan_write(image, options, labels)
+    plan = plan_write(image, options, beside)
     in_memory = image.chunks is None
     writer = create_writer(plan, path, overwrite=overwrite)
     try:

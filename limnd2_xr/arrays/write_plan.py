@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 import numpy as np
 
 from limnd2_xr.arrays.attrs import document_of
+from limnd2_xr.arrays.beside import beside_chunks
 from limnd2_xr.arrays.carried import ChunkPayloads, carried_chunks, selected_columns
 from limnd2_xr.arrays.described import UNKNOWN_MS, Description, describe
 from limnd2_xr.arrays.described_loops import loop_order
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
-    from limnd2_xr.arrays.label_writing import Labels
+    from limnd2_xr.arrays.beside import Beside
     from limnd2_xr.model.raw import RawMetadata
 
 __all__ = [
@@ -89,8 +90,9 @@ class WritePlan:
     records: FrameRecords
     layout: PixelLayout
     level: int | None
-    chunks: Mapping[str, bytes]
-    """All chunks of the file but frames and map, by name."""
+    chunks: Mapping[str, bytes | None]
+    """All chunks of the file but frames and map, by name; None for one that turns out
+    not to be needed."""
     version: tuple[int, int]
     """Format version of the file."""
 
@@ -110,7 +112,7 @@ class WritePlan:
 
 
 def plan_write(
-    image: xr.DataArray, options: WriteOptions, labels: Labels | None = None
+    image: xr.DataArray, options: WriteOptions, beside: Beside | None = None
 ) -> WritePlan:
     """Describe an array as a file, and check that the file can hold it.
 
@@ -120,8 +122,8 @@ def plan_write(
         Pixels with any of the dims T, P, Z, C, Y, X, S (and U), in any order.
     options
         How to write them.
-    labels
-        Label images to store as binary layers, over Y, X and any of the loop dims.
+    beside
+        What to write beside the pixels.
 
     Raises
     ------
@@ -154,10 +156,18 @@ def plan_write(
     if axes.n_frames != n_frames:
         raise AssertionError(f"{axes} for {dict(image.sizes)}")  # pragma: no cover
     numbers = axes.sequence().transpose([axes.dims.index(dim) for dim in order])
+    layout = _layout(attributes, image)
     made, lost = _chunks(found, raw, origin, numbers, order)
-    if labels is not None:
-        shape = (attributes.height, attributes.width)
-        made = made.with_layers(labels, axes, shape)
+    if beside is not None and not beside.is_empty:
+        overlay = beside_chunks(
+            beside,
+            origin,
+            axes=axes,
+            layout=layout,
+            frames=_numbers_in_origin(origin, numbers, order),
+        )
+        made = made.overlaid(overlay)
+        lost = [name for name in lost if not overlay.replaces(name)]
     if "missing" in image.coords and bool(image.coords["missing"].any()):
         count = int(image.coords["missing"].sum())
         losses.append(f"coordinate missing ({count} missing frames are written as 0)")
@@ -172,7 +182,7 @@ def plan_write(
         numbers=numbers,
         document=document,
         records=records,
-        layout=_layout(attributes, image),
+        layout=layout,
         level=options.level,
         chunks=made,
         version=raw.version,
@@ -484,15 +494,25 @@ def _chunks(
     changed = {name: level for name, level in raw.levels.items() if name not in kept}
     made = encode_raw(replace(raw, levels=changed))
     described = {f"CustomData|{c.id}!" for c in found.document.recorded_columns}
-    if origin.knows_frames and not origin.is_whole:
-        frames = origin.frames(order)
-        by_number = np.empty(frames.size, np.int64)
-        by_number[numbers.ravel()] = frames.ravel()
+    by_number = _numbers_in_origin(origin, numbers, order)
+    if by_number is not None and not origin.is_whole:
         told = described - (made.keys() & METADATA_CHUNKS)
         made |= selected_columns(origin, by_number, told)
     carried = carried_chunks(origin, frozenset({*made, *METADATA_CHUNKS}))
     lost = [name for name in carried.lost if name not in described]
     return ChunkPayloads(made, origin, (*kept, *carried.names)), lost
+
+
+def _numbers_in_origin(
+    origin: Origin | None, numbers: NDArray[np.int64], order: tuple[str, ...]
+) -> NDArray[np.int64] | None:
+    """Return the number in its file of each frame to be written; None if it has none."""
+    if origin is None or not origin.knows_frames:
+        return None
+    frames = origin.frames(order)
+    found = np.empty(frames.size, np.int64)
+    found[numbers.ravel()] = frames.ravel()
+    return found
 
 
 def _report(losses: list[str], on_loss: OnLoss) -> None:

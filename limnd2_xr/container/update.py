@@ -37,7 +37,7 @@ __all__ = ["update_chunks"]
 
 def update_chunks(
     path: str | os.PathLike[str],
-    put: Mapping[str, ReadableBuffer],
+    put: Mapping[str, ReadableBuffer | None],
     remove: Iterable[str] = (),
 ) -> None:
     r"""Add, replace and remove chunks of a file; its pixels are not touched.
@@ -57,7 +57,8 @@ def update_chunks(
     path
         An .nd2 file of format 2.x or 3.0 with a sound chunk map.
     put
-        Chunk name, with its closing ``!``, to payload.
+        Chunk name, with its closing ``!``, to payload; None leaves what the file has.
+        Each is asked for twice: large ones may be made when they are.
     remove
         Names of chunks to remove.
 
@@ -117,7 +118,7 @@ def update_chunks(
 
 
 def _checked_names(
-    put: Mapping[str, ReadableBuffer], remove: Iterable[str]
+    put: Mapping[str, ReadableBuffer | None], remove: Iterable[str]
 ) -> list[str]:
     if isinstance(remove, str):
         raise TypeError("remove takes several names, not a string")
@@ -145,7 +146,7 @@ class _Growth(NamedTuple):
     def of(
         cls,
         index: ChunkIndex,
-        put: Mapping[str, ReadableBuffer],
+        put: Mapping[str, ReadableBuffer | None],
         removed: Iterable[str],
         size: int,
     ) -> _Growth:
@@ -154,11 +155,13 @@ class _Growth(NamedTuple):
         entries: list[tuple[str, int, int | None]] = []
         offset = align(size)
         for name, payload in put.items():
+            if payload is None:
+                continue
             nbytes = nbytes_of(payload)
             chunks.append((name, offset))
             entries.append((name, offset, nbytes))
             offset += chunk_extent(name, nbytes)
-        left_out = {*put, *removed}
+        left_out = {*(name for name, _ in chunks), *removed}
         entries += (entry for entry in _ordinary(index) if entry[0] not in left_out)
         frames = index.family(FRAME_PREFIX)
         columns = (frames.numbers, frames.offsets, frames.nbytes) if frames else None
@@ -177,7 +180,10 @@ def _ordinary(index: ChunkIndex) -> Iterator[tuple[str, int, int | None]]:
 
 
 def _append(
-    fd: int, growth: _Growth, put: Mapping[str, ReadableBuffer], old_footer: bytes
+    fd: int,
+    growth: _Growth,
+    put: Mapping[str, ReadableBuffer | None],
+    old_footer: bytes,
 ) -> None:
     """Write in an order in which the footer leads to a whole map at each moment."""
     footer_offset = growth.end - FOOTER.size
@@ -187,6 +193,8 @@ def _append(
     sync(fd)
     for name, offset in growth.chunks:
         payload = put[name]
+        if payload is None:
+            raise ValueError(f"chunk {name} was there when it was asked for first")
         header = encode_header(name, nbytes_of(payload))
         write_all(fd, offset, [header, payload])
     new_map = memoryview(growth.map_chunk)

@@ -91,7 +91,7 @@ class FrameWriter:
         *,
         layout: PixelLayout,
         n_frames: int,
-        chunks: Mapping[str, bytes],
+        chunks: Mapping[str, bytes | None],
         significant_bits: int,
         times_ms: ArrayLike | None = None,
         level: int | None = None,
@@ -110,7 +110,8 @@ class FrameWriter:
         n_frames
             How many frames the file will have.
         chunks
-            Payloads of all chunks but those of frames, by name.
+            Payloads of all chunks but those of frames, by name; None for one that is
+            not needed after all.
         significant_bits
             Bits of a component that carry data; values with more are refused.
         times_ms
@@ -145,7 +146,9 @@ class FrameWriter:
             writer = ChunkWriter(partial)
             # With the attributes last, a file that has them has all other chunks, too.
             for name in sorted(chunks, key=lambda name: name in ATTRIBUTES):
-                writer.put(name_in_head(name), chunks[name])
+                payload = chunks[name]
+                if payload is not None:
+                    writer.put(name_in_head(name), payload)
             frames = FrameTarget(
                 partial=str(partial.path),
                 target=str(partial.target),

@@ -1,0 +1,188 @@
+"""What is written beside the pixels: masks, ROIs, events, recorded columns, copies.
+
+Each kind has chunks of its own. Of the file that an array came from a kind is carried
+along, replaced by what is given, or, where a whole tree is written, dropped if the tree
+has no group of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+import numpy as np
+
+from limnd2_xr.arrays.label_layers import StoredMasks
+from limnd2_xr.arrays.label_writing import label_payloads
+from limnd2_xr.frames.deepsim import DEEPSIM_FAMILY
+from limnd2_xr.frames.pyramid import LEVEL_FAMILY
+from limnd2_xr.model.events import EVENT_CHUNKS
+from limnd2_xr.model.layers import RASTER_LAYERS, RLE_LAYERS
+from limnd2_xr.model.rois import ROI_CHUNK
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import xarray as xr
+    from numpy.typing import ArrayLike, NDArray
+
+    from limnd2_xr.arrays.label_layers import Labels
+    from limnd2_xr.arrays.origin import Origin
+    from limnd2_xr.arrays.regions_of_interest import ImageRoi
+    from limnd2_xr.frames.layout import PixelLayout
+    from limnd2_xr.model.axes import Axes
+    from limnd2_xr.model.events import Event
+    from limnd2_xr.model.rois import Roi
+
+__all__ = ["Beside", "Kind", "Overlay", "beside_chunks", "kind_of"]
+
+Kind: TypeAlias = Literal["labels", "rois", "events", "levels", "deepsim"]
+
+_BEGINNINGS: Final[Mapping[Kind, tuple[str, ...]]] = {
+    "labels": (
+        RLE_LAYERS,
+        RASTER_LAYERS,
+        "CustomDataSeq|TiledRasterBinaryData_",
+        "CustomDataSeq|DownsampledTiledRasterBinaryData_",
+    ),
+    "rois": (ROI_CHUNK, "CustomData|RoiRleGlobal_v1!"),
+    "events": EVENT_CHUNKS,
+    "levels": (LEVEL_FAMILY,),
+    "deepsim": (DEEPSIM_FAMILY,),
+}
+"""What the names of the chunks of each kind begin with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """What is written with an array; None leaves what its file has."""
+
+    labels: Labels | None = None
+    """Label images: added to the binary layers of the file, or in the place of those of
+    the same name."""
+    rois: Sequence[Roi | ImageRoi] | xr.Dataset | None = None
+    """All ROIs that the file shall have."""
+    events: Sequence[Event] | xr.Dataset | None = None
+    """All events that it shall have."""
+    columns: Mapping[str, xr.DataArray | ArrayLike] | None = None
+    """Recorded columns by ID, beside those that it has."""
+    levels: Mapping[int, xr.DataArray] | None = None
+    """Smaller copies by level."""
+    deepsim: bool = False
+    """Whether a tree has the raw images of its file still."""
+    exact: bool = False
+    """Nothing of these kinds but what is given: what of its file a tree has no group of
+    is dropped, and `labels` and `columns` are all that there are."""
+
+    def decides(self, kind: Kind) -> bool:
+        """Whether something else is written than the file has of a kind."""
+        if kind == "deepsim":
+            return self.exact and not self.deepsim
+        return self.exact or getattr(self, kind) is not None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether everything beside the pixels is left to the file."""
+        return all(getattr(self, f.name) is f.default for f in fields(self))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overlay:
+    """Chunks that are written instead of those of the file that an array came from."""
+
+    made: tuple[Mapping[str, bytes | None], ...]
+    """Payloads by name, made when they are asked for; None for a chunk not needed."""
+    replaces: Callable[[str], bool]
+    """Whether a chunk of the file is not carried along, by its name."""
+
+
+def kind_of(name: str, mask_tags: frozenset[str] = frozenset()) -> Kind | None:
+    """Return the kind of content that a chunk is of, None for all others.
+
+    Parameters
+    ----------
+    name
+        Of the chunk.
+    mask_tags
+        What the file's names of masks contain, from the description of its layers.
+
+    Examples
+    --------
+    >>> kind_of("CustomData|RoiMetadata_v1!"), kind_of("ImageTextInfoLV!")
+    ('rois', None)
+    """
+    for kind, beginnings in _BEGINNINGS.items():
+        if name.startswith(beginnings):
+            return kind
+    family, _, rest = name.removeprefix("CustomDataSeq|").partition("|")
+    return "labels" if rest and family in mask_tags else None
+
+
+def beside_chunks(
+    beside: Beside,
+    origin: Origin | None,
+    *,
+    axes: Axes,
+    layout: PixelLayout,
+    frames: NDArray[np.int64] | None,
+) -> Overlay:
+    """Make the chunks of all that is written beside the pixels but recorded columns.
+
+    Parameters
+    ----------
+    beside
+        What to write.
+    origin
+        File behind the array.
+    axes, layout
+        Loops and frames of the file to be written.
+    frames
+        Number in the origin of each frame that is written; None where it has not these.
+
+    Raises
+    ------
+    ValueError
+        If something does not fit the image.
+    """
+    stored = _Chunks(origin)
+    shape = (layout.height, layout.width)
+    if frames is None:
+        frames = np.full(axes.n_frames, -1)  # no chunk has such a number
+    masks = StoredMasks(read=stored.read, has=stored.has, frames=frames)
+    made: list[Mapping[str, bytes | None]] = []
+    if beside.labels is not None:
+        found = label_payloads(beside.labels, axes, shape, masks, exact=beside.exact)
+        made.append(found)
+    tags = _mask_tags(masks) if beside.decides("labels") else frozenset()
+
+    def replaces(name: str) -> bool:
+        kind = kind_of(name, tags)
+        if kind == "labels" and not beside.exact:
+            return False
+        return kind is not None and beside.decides(kind)
+
+    return Overlay(made=tuple(made), replaces=replaces)
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunks:
+    """Chunks of the file behind an array, if there is one."""
+
+    origin: Origin | None
+
+    def has(self, name: str) -> bool:
+        return self.origin is not None and name in self.origin.index
+
+    def read(self, name: str) -> bytes | None:
+        if self.origin is None or not self.has(name):
+            return None
+        return next((data for _, data in self.origin.payloads([name])), None)
+
+
+def _mask_tags(stored: StoredMasks) -> frozenset[str]:
+    from limnd2_xr.errors import CorruptChunk
+
+    try:
+        return frozenset(x.file_tag for x in stored.layers() if x.file_tag)
+    except CorruptChunk:
+        return frozenset()
