@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from limnd2_xr.container.source import observe_reads
+from limnd2_xr.frames.masks import encode_rle
 from limnd2_xr.frames.store import FrameStore
+from limnd2_xr.model.layers import RLE_LAYERS, new_rle_layer, rle_layers_tree
 from limnd2_xr.testing.synthetic import ChannelSpec, SyntheticSpec, TimeLoop, write
+from limnd2_xr.variants import xml
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +33,7 @@ def make(kind: str, folder: Path, *, quick: bool) -> Path:
     Parameters
     ----------
     kind
-        ``stack``, ``two_channels``, ``zlib``, ``tiny`` or ``long_map``.
+        ``stack``, ``two_channels``, ``zlib``, ``tiny``, ``long_map`` or ``masks``.
     folder
         Where to write it.
     quick
@@ -80,6 +83,19 @@ def long_map(*, quick: bool) -> SyntheticSpec:
         alignment=1,
         frame_name_nbytes=32,
     )
+
+
+def masks(*, quick: bool) -> SyntheticSpec:
+    """One frame with a mask of many objects."""
+    from benchmarks.masks import SIZE, cells
+
+    layer = new_rle_layer("cells")
+    mask = cells(500 if quick else 5000, radius=40.0 if quick else 14.0)
+    chunks = {
+        RLE_LAYERS: xml.encode(rle_layers_tree([layer])),
+        layer.chunk_name(0): encode_rle(mask),
+    }
+    return SyntheticSpec(width=SIZE, height=SIZE, extra_chunks=chunks)
 
 
 def frame_spans(path: Path, rows: slice | None = None) -> list[tuple[int, int]]:
@@ -172,4 +188,5 @@ _SPECS: dict[str, Callable[..., SyntheticSpec]] = {
     "zlib": zlib,
     "tiny": tiny,
     "long_map": long_map,
+    "masks": masks,
 }

@@ -242,6 +242,34 @@ def our_open(path: Path) -> Work:
     return Work(run)
 
 
+# ---- masks ----------------------------------------------------------------------------
+
+
+def nd2_mask(path: Path) -> Work:
+    """Decode it as nd2 does, which drops the four bytes before it first."""
+    from nd2._binary import decode_binary_mask
+
+    payload = mask_payload(path)[4:]
+    return Work(lambda: decode_binary_mask(payload))
+
+
+def our_mask(path: Path) -> Work:
+    from limnd2_xr.frames.masks import decode_rle
+
+    payload = mask_payload(path)
+    return Work(lambda: decode_rle(payload))
+
+
+def mask_payload(path: Path) -> bytes:
+    import xarray as xr
+
+    with xr.open_dataset(path, engine="nd2") as dataset:
+        names = [chunk.name for chunk in dataset.nd2.chunks()]
+        (name,) = (name for name in names if "RleZip" in name)
+        payload: bytes = dataset.nd2.chunk(name, raw=True)
+    return payload
+
+
 def cases() -> Iterator[tuple[str, Case]]:
     """Yield name and case."""
     samples = sorted(REAL.glob("*.nd2"))
@@ -285,6 +313,8 @@ def cases() -> Iterator[tuple[str, Case]]:
         work = (nd2_window, ours, raw_rows)
         title = f"64² window of each frame, {kind}"
         yield name, _case(title, "stack", *work, over_nd2=over_nd2)
+    title = "mask of 2048² pixels with 5,000 objects"
+    yield "mask", _case(title, "masks", nd2_mask, our_mask, raw_whole, over_nd2=10)
     work = (nd2_open, our_open, raw_map)
     title = "open a long chunk map"
     yield "open-map", _case(title, "long_map", *work, over_nd2=3, repeats=3)
