@@ -13,8 +13,9 @@ from limnd2_xr.arrays.coords import coordinates
 from limnd2_xr.arrays.dataset import open_state
 from limnd2_xr.arrays.lazy import ChunkFrameArray, OpenWhileRead
 from limnd2_xr.arrays.readback import find_labels
-from limnd2_xr.errors import Nd2Error, warn_user
-from limnd2_xr.frames.masks import assemble, decode_rle, decode_tile
+from limnd2_xr.damage import report_damage
+from limnd2_xr.errors import Nd2Error
+from limnd2_xr.frames.masks import decode_rle, decode_tile
 from limnd2_xr.model.channels import unique_names
 from limnd2_xr.model.layers import (
     RASTER_LAYERS,
@@ -27,7 +28,7 @@ from limnd2_xr.variants.decode import decode
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from limnd2_xr.arrays.lazy import StoreManager
+    from limnd2_xr.arrays.lazy import Indices, StoreManager
     from limnd2_xr.container.source import SourceSpec
     from limnd2_xr.frames.store import FrameStore, StoreState
     from limnd2_xr.model.layers import BinaryLayer
@@ -66,31 +67,54 @@ class LabelArray(ChunkFrameArray):
     def __dask_tokenize__(self) -> tuple[str, BinaryLayer]:
         return self._state.token, self._layer
 
-    def read_frame(self, store: FrameStore, number: int) -> NDArray[np.uint32]:
-        """Return the labels of one frame."""
-        return _read_frame(store, self._layer, number, self.shape[-2:])
+    def read_frame(
+        self, store: FrameStore, number: int, indices: tuple[Indices, ...]
+    ) -> NDArray[np.uint32]:
+        """Return labels of one frame: of a layer of tiles only those tiles are read."""
+        rows, columns = indices
+        if self._layer.kind != "rle":
+            return _read_tiles(store, self._layer, number, rows, columns)
+        name = self._layer.chunk_name(number)
+        # A frame without a chunk has no objects (FORMAT 10.2).
+        payload = store.read_chunk(name) if name in store.state.chunks else b""
+        height, width = self.shape[-2:]
+        try:
+            return decode_rle(payload, (height, width))[np.ix_(rows, columns)]
+        except Nd2Error as error:
+            raise error.located(path=store.source_name, chunk=name) from error
 
 
-def _read_frame(
-    store: FrameStore, layer: BinaryLayer, number: int, shape: tuple[int, ...]
+def _read_tiles(
+    store: FrameStore,
+    layer: BinaryLayer,
+    number: int,
+    rows: Indices,
+    columns: Indices,
 ) -> NDArray[np.uint32]:
-    """One label image; a frame without a chunk has no objects (FORMAT 10.2)."""
-    height, width = shape
-    chunks = store.state.chunks
-    name = ""
-    try:
-        if layer.kind == "rle":
-            name = layer.chunk_name(number)
-            payload = store.read_chunk(name) if name in chunks else b""
-            return decode_rle(payload, (height, width))
-        tile = (layer.tile_height, layer.tile_width)
-        tiles = {}
-        for place, name in layer.tile_names(number).items():
-            if name in chunks:
-                tiles[place] = decode_tile(store.read_chunk(name), tile)
-        return assemble(tiles, (height, width), tile)
-    except Nd2Error as error:
-        raise error.located(path=store.source_name, chunk=name) from error
+    """Labels at some rows and columns of a frame; zero where there is no tile."""
+    names = layer.tile_names(number)
+    tile_shape = layer.tile_height, layer.tile_width
+    found = np.zeros((len(rows), len(columns)), np.uint32)
+    tile_rows, tile_columns = rows // tile_shape[0], columns // tile_shape[1]
+    for row in np.unique(tile_rows).tolist():
+        for column in np.unique(tile_columns).tolist():
+            name = names.get((row, column), "")
+            if name not in store.state.chunks:
+                continue
+            try:
+                tile = decode_tile(store.read_chunk(name), tile_shape)
+            except Nd2Error as error:
+                raise error.located(path=store.source_name, chunk=name) from error
+            y, x = (
+                np.flatnonzero(tile_rows == row),
+                np.flatnonzero(tile_columns == column),
+            )
+            found[np.ix_(y, x)] = tile[
+                np.ix_(
+                    rows[y] - row * tile_shape[0], columns[x] - column * tile_shape[1]
+                )
+            ]
+    return found
 
 
 def labels_group(state: StoreState, manager: StoreManager) -> dict[str, xr.Dataset]:
@@ -161,7 +185,7 @@ def layers_of(store: FrameStore) -> tuple[BinaryLayer, ...]:
             found += part.parse(payload)
         except Nd2Error as error:
             located = error.located(path=store.source_name, chunk=part.chunk)
-            warn_user(f"{located}; its binary layers are left out")
+            report_damage(located, "its binary layers are left out")
     # What only repeats a run-length layer has no tiles of its own.
     return tuple(layer for layer in found if not layer.emulated)
 

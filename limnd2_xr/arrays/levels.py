@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -12,20 +13,24 @@ from limnd2_xr.arrays.coords import coordinates
 from limnd2_xr.arrays.dataset import IMAGE
 from limnd2_xr.arrays.lazy import ChunkFrameArray
 from limnd2_xr.errors import CorruptChunk
-from limnd2_xr.frames.pyramid import decode_level, stored_levels
+from limnd2_xr.frames.pyramid import (
+    LEVEL_FAMILY,
+    decode_level,
+    stored_levels,
+    wrong_size,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from xarray.backends import CachingFileManager
 
+    from limnd2_xr.arrays.lazy import Indices, StoreManager
     from limnd2_xr.frames.pyramid import PyramidLevel
     from limnd2_xr.frames.store import FrameStore, StoreState
 
-__all__ = ["LEVELS", "LevelArray", "levels_group"]
+__all__ = ["LEVELS", "LevelArray", "levels_group", "levels_of"]
 
 LEVELS: Final = "/levels"
 """Path of the groups."""
-_PREFIX: Final = "CustomDataSeq|DownsampledColorData_"
 
 
 class LevelArray(ChunkFrameArray):
@@ -43,7 +48,7 @@ class LevelArray(ChunkFrameArray):
 
     def __init__(
         self,
-        manager: CachingFileManager[FrameStore],
+        manager: StoreManager,
         state: StoreState,
         level: PyramidLevel,
     ) -> None:
@@ -54,15 +59,30 @@ class LevelArray(ChunkFrameArray):
     def __dask_tokenize__(self) -> tuple[str, int]:
         return self._state.token, self._level.size
 
-    def read_frame(self, store: FrameStore, number: int) -> NDArray[Any]:
-        """Return the copy of one frame; zeros where there is none."""
-        name = self._level.chunk_name(number)
-        if name not in store.state.chunks:
-            return np.zeros(self._level.layout.frame_shape, self.dtype)
+    def read_frame(
+        self, store: FrameStore, number: int, indices: tuple[Indices, ...]
+    ) -> NDArray[Any]:
+        """Return a part of the copy of one frame, zeros where there is none.
+
+        Only the rows that are asked for are read, and what is between them.
+        """
+        name, layout = self._level.chunk_name(number), self._level.layout
+        entry = store.state.chunks.find(name)
+        if entry is None:
+            return np.zeros(tuple(map(len, indices)), self.dtype)
         try:
-            return decode_level(store.read_chunk(name), self._level.layout)
+            if entry.nbytes not in {None, layout.frame_nbytes}:
+                raise wrong_size(entry.nbytes, layout)
+            first, stop = int(indices[1].min()), int(indices[1].max()) + 1
+            part = store.read_chunk_part(
+                name, first * layout.row_nbytes, (stop - first) * layout.row_nbytes
+            )
         except CorruptChunk as error:
             raise error.located(path=store.source_name, chunk=name) from error
+        pixels = decode_level(part, replace(layout, height=stop - first))
+        channels, rows, *rest = indices
+        found: NDArray[Any] = pixels[np.ix_(channels, rows - first, *rest)]
+        return found
 
 
 def level_dims(state: StoreState, level: PyramidLevel) -> tuple[str, ...]:
@@ -74,9 +94,24 @@ def level_dims(state: StoreState, level: PyramidLevel) -> tuple[str, ...]:
     return tuple(own.get(dim, dim) for dim in state.dims)
 
 
-def levels_group(
-    state: StoreState, manager: CachingFileManager[FrameStore]
-) -> dict[str, xr.Dataset]:
+def levels_of(state: StoreState) -> tuple[PyramidLevel, ...]:
+    """All levels of which a file has copies.
+
+    Raises
+    ------
+    CorruptChunk
+        If copies cannot be of its images.
+    """
+    sizes = {
+        family.name(number): entry.nbytes
+        for prefix, family in state.chunks.families().items()
+        if prefix.startswith(LEVEL_FAMILY)
+        for number, entry in family.items()
+    }
+    return stored_levels(sizes, state.table.layout)
+
+
+def levels_group(state: StoreState, manager: StoreManager) -> dict[str, xr.Dataset]:
     """Return one group a stored level: ``levels/1`` is half as wide as the image.
 
     Parameters
@@ -86,17 +121,12 @@ def levels_group(
     manager
         Owner of the open file.
     """
-    sizes = {
-        family.name(number): entry.nbytes
-        for prefix, family in state.chunks.families().items()
-        if prefix.startswith(_PREFIX)
-        for number, entry in family.items()
-    }
-    if not sizes:
+    levels = levels_of(state)
+    if not levels:
         return {}
     made = coordinates(state, manager)
     groups = {}
-    for level in stored_levels(sizes, state.table.layout):
+    for level in levels:
         dims = level_dims(state, level)
         pixels = indexing.LazilyIndexedArray(LevelArray(manager, state, level))
         coords = {name: made[name] for name in dims if name in made}

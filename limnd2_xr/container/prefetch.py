@@ -154,6 +154,34 @@ class RegionCache:
             payloads[name] = self.read(header.data_offset, header.data_nbytes)
         return payloads
 
+    def part(self, name: str, entry: Entry, start: int, nbytes: int) -> bytes:
+        """Return a part of a chunk's payload, without reading the rest of it.
+
+        Parameters
+        ----------
+        name
+            Of the chunk.
+        entry
+            Its place, as `ChunkIndex.find` gives it.
+        start, nbytes
+            Which bytes of the payload.
+
+        Raises
+        ------
+        CorruptChunk
+            At the offset is another chunk or none; or the payload ends before that.
+        """
+        head_nbytes = HEADER_NBYTES + len(name)
+        if start + nbytes <= _MIN_GAP_NBYTES:  # header and part in one read
+            head_nbytes += _NAME_SLACK + start + nbytes
+        self.fetch([(entry.offset, entry.offset + head_nbytes)])
+        header = self._header(name, entry)
+        if start + nbytes > header.data_nbytes:
+            raise self._error(
+                f"holds {header.data_nbytes} bytes, not {start + nbytes}", name, entry
+            )
+        return self.read(header.data_offset + start, nbytes)
+
     def _header(self, name: str, entry: Entry) -> ChunkHeader:
         """Return the header of a chunk, which must have this name."""
         size = self.source.size

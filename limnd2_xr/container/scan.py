@@ -66,7 +66,7 @@ def scan_chunks(source: ByteSource) -> ChunkIndex:
     return builder.build()
 
 
-def walk_chunks(source: ByteSource) -> Iterator[ChunkHeader]:
+def walk_chunks(source: ByteSource, start: int = 0) -> Iterator[ChunkHeader]:
     """Yield the header of chunk after chunk, by ascending offset.
 
     As `scan_chunks`, but with the signature, chunk maps, and chunks that a later one of
@@ -76,8 +76,10 @@ def walk_chunks(source: ByteSource) -> Iterator[ChunkHeader]:
     ----------
     source
         The open file.
+    start
+        Where to begin, which is between two chunks.
     """
-    return _walk(_Window(source))
+    return _walk(_Window(source), start)
 
 
 def rebuild_index(source: ByteSource, listed: ChunkIndex) -> ChunkIndex:
@@ -114,11 +116,10 @@ def rebuild_index(source: ByteSource, listed: ChunkIndex) -> ChunkIndex:
     return found.updated(ChunkIndex.from_entries(good))
 
 
-def _walk(window: _Window) -> Iterator[ChunkHeader]:
+def _walk(window: _Window, offset: int) -> Iterator[ChunkHeader]:
     """Yield the header of chunk after chunk, by ascending offset."""
     held: ChunkHeader | None = None  # yielded once no chunk was found within it
     frame_sizes: tuple[int, int] = (-1, -2)  # of the two frames before
-    offset = 0
     while offset + HEADER_NBYTES <= window.size:
         header = window.chunk(offset)
         if header is None:

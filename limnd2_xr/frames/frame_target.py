@@ -1,13 +1,15 @@
 """`FrameTarget`: what a thread, process or machine needs to write frames of a file.
 
-Uncompressed frames have places of their own, so they are written without a lock.
-Compressed ones go to the end of the file as they get ready.
+Uncompressed frames have places of their own, so they are written without a lock, and so
+have smaller copies of frames. Compressed ones go to the end of the file as they get
+ready.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import zlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,7 @@ import numpy as np
 from limnd2_xr.container.chunk_format import ALIGNMENT
 from limnd2_xr.container.sink import PartialFile
 from limnd2_xr.errors import CorruptChunk
+from limnd2_xr.frames.copy_room import CopyRoom
 from limnd2_xr.frames.frame_order import FrameOrder
 from limnd2_xr.frames.opening import layout_of
 from limnd2_xr.frames.packing import (
@@ -34,6 +37,8 @@ from limnd2_xr.frames.partial_frames import (
     frame_stride,
     read_head,
 )
+from limnd2_xr.frames.pyramid import decode_level
+from limnd2_xr.frames.table import TIME_NBYTES
 from limnd2_xr.frames.threads import run_all
 from limnd2_xr.model.document import Nd2Document
 from limnd2_xr.model.raw import RawMetadata, chunks_to_read
@@ -45,6 +50,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from limnd2_xr.frames.layout import PixelLayout
+    from limnd2_xr.frames.partial_frames import PartialHead, WrittenFrames
     from limnd2_xr.model.axes import Axes
     from limnd2_xr.model.records import FrameRecords
 
@@ -85,6 +91,8 @@ class FrameTarget:
     times_ms: NDArray[np.float64] | None = field(repr=False)
     """Time of each frame in ms since the start of the acquisition, NaN where unknown;
     None where they come with the frames."""
+    copies: CopyRoom | None = None
+    """Where smaller copies of the frames go; None if there shall be none."""
 
     @classmethod
     def find(cls, target: str | os.PathLike[str]) -> Self:
@@ -119,7 +127,7 @@ class FrameTarget:
         except CorruptChunk as error:
             raise _not_created(partial, f" ({error.reason})") from error
         is_plain = found.layout.compression == "none"
-        if is_plain and partial.size < found.frame_offset(found.n_frames):
+        if partial.size < found.frame_offset(found.n_frames if is_plain else 0):
             raise _not_created(partial)
         return found
 
@@ -132,19 +140,24 @@ class FrameTarget:
         CorruptChunk
             Metadata that this needs are missing or damaged.
         """
-        document, records, frames_offset = _read_metadata(partial)
+        document, records, head = _read_metadata(partial)
         attributes = document.attributes
+        layout = layout_of(document)
+        copies = None
+        if head.has_copies:
+            copies = CopyRoom(head.end, layout, attributes.sequence_count)
         level = int(attributes.compression_param or 0)
         is_packed = attributes.compression != "none"
         return cls(
             partial=str(partial.path),
             target=str(partial.target),
-            layout=layout_of(document),
+            layout=layout,
             n_frames=attributes.sequence_count,
-            frames_offset=frames_offset,
+            frames_offset=copies.end if copies else head.end,
             level=level if is_packed and 1 <= level <= 9 else None,
             significant_bits=attributes.bits_significant,
             times_ms=_times(records, attributes.sequence_count),
+            copies=copies,
         )
 
     @property
@@ -189,7 +202,7 @@ class FrameTarget:
     ) -> None:
         """Write whole frames; return when the system has all their bytes.
 
-        Compressed on threads. May be called from several threads and processes at once,
+        With their smaller copies, if the file shall have any. Compressed on threads. May be called from several threads and processes at once,
         for different frames. Of a frame written twice the later one counts.
 
         Parameters
@@ -245,7 +258,9 @@ class FrameTarget:
                 blocks = packed_blocks(frames[at], self.layout)
                 pieces = deflate((block for _, block in blocks), self.level)
                 _order.wait(self.partial, number)
+                self._withdraw_copies(partial, [number])
                 self._put_packed(partial, number, pieces, times[at])
+            self._put_copies(partial, [number], frames[at : at + 1])
 
         run_all(put, range(len(numbers)))
 
@@ -270,6 +285,7 @@ class FrameTarget:
         def put(first: int) -> None:
             group = slice(first, first + step)
             check_values(frames[group], self.significant_bits, numbers[group])
+            self._withdraw_copies(partial, numbers[group])
             if is_small:
                 self._put_small(partial, numbers[group], frames[group])
             else:
@@ -278,6 +294,7 @@ class FrameTarget:
             for number, time in zip(numbers[group], times[group], strict=True):
                 head = frame_head(number, nbytes, time)
                 partial.write_at(self.frame_offset(number), head)
+            self._put_copies(partial, numbers[group], frames[group])
 
         step = max(1, (_SHARE_NBYTES if is_small else _GROUP_NBYTES) // nbytes)
         threads = None if is_small and not as_stored else 1
@@ -336,8 +353,57 @@ class FrameTarget:
         partial.write_at(offset + ALIGNMENT, *pieces)
         partial.write_at(offset, frame_head(number, nbytes, time_ms))
 
+    def _withdraw_copies(self, partial: PartialFile, numbers: list[int]) -> None:
+        """Make sure that no frame is found with copies of what it was before."""
+        if self.copies is not None:
+            for number in numbers:
+                self.copies.withdraw(partial, number)
+
+    def _put_copies(
+        self, partial: PartialFile, numbers: list[int], frames: NDArray[Any]
+    ) -> None:
+        """Write the smaller copies of frames that are in the file."""
+        copies = self.copies
+        if copies is not None:
+            run_all(
+                lambda at: copies.put(partial, numbers[at], frames[at]),
+                range(len(numbers)),
+            )
+
+    def complete_copies(self, partial: PartialFile, written: WrittenFrames) -> None:
+        """Make the copies that a frame lacks because its writer was killed.
+
+        Parameters
+        ----------
+        partial
+            The open file.
+        written
+            Where its frames are: all of them.
+        """
+        if self.copies is None:
+            return
+        for number in range(self.n_frames):
+            if self.copies.lacks(partial, number):
+                frame = self._stored_frame(partial, written, number)
+                self.copies.put(partial, number, frame)
+
+    def _stored_frame(
+        self, partial: PartialFile, written: WrittenFrames, number: int
+    ) -> NDArray[Any]:
+        offset = int(written.offsets[number]) + ALIGNMENT
+        data = partial.read_at(offset, int(written.nbytes[number]) - TIME_NBYTES)
+        if self.layout.compression != "none":
+            data = zlib.decompress(data)
+        return decode_level(data, replace(self.layout, compression="none"))
+
     def put_zeros(self, partial: PartialFile, missing: list[int]) -> None:
-        """Write frames of zeros."""
+        """Write frames of zeros, and copies of them."""
+        self._put_zero_frames(partial, missing)
+        if self.copies is not None:
+            for number in missing:
+                self.copies.put_zeros(partial, number)
+
+    def _put_zero_frames(self, partial: PartialFile, missing: list[int]) -> None:
         times = self._times(missing)
         if self.layout.compression == "none":
             for number, time in zip(missing, times, strict=True):
@@ -379,8 +445,10 @@ def open_shared(
         ) from None
 
 
-def _read_metadata(partial: PartialFile) -> tuple[Nd2Document, FrameRecords, int]:
-    """Return the metadata of a partial file, and where its frames begin."""
+def _read_metadata(
+    partial: PartialFile,
+) -> tuple[Nd2Document, FrameRecords, PartialHead]:
+    """Return the metadata of a partial file, and where they are."""
     head = read_head(partial)
     trees, plain = chunks_to_read(head.places)
     payloads = {
@@ -394,7 +462,7 @@ def _read_metadata(partial: PartialFile) -> tuple[Nd2Document, FrameRecords, int
             data={name: payloads[name] for name in plain},
         )
     )
-    return document, records, head.end
+    return document, records, head
 
 
 def _times(records: FrameRecords, n_frames: int) -> NDArray[np.float64]:

@@ -1,7 +1,8 @@
 """What an unfinished file holds: the metadata at its beginning, frames that are whole.
 
-A partial file is the signature, all metadata chunks, then frames: uncompressed ones at
-places known beforehand, compressed ones in any order. A frame's head is written after
+A partial file is the signature, all metadata chunks, room for smaller copies if there
+shall be any, then frames: uncompressed ones at places known beforehand, compressed ones
+in any order. A frame's head is written after
 its pixels, so a frame that has one is whole. Nothing beside the file is needed to go on
 with it or to finish it.
 """
@@ -26,6 +27,7 @@ from limnd2_xr.container.chunk_writer import ChunkPlace, encode_header
 from limnd2_xr.container.scan import walk_chunks
 from limnd2_xr.container.source import FileSource
 from limnd2_xr.errors import CorruptChunk, Nd2Error
+from limnd2_xr.frames.pyramid import LEVEL_FAMILY
 from limnd2_xr.frames.table import FRAME_FAMILY, TIME_NBYTES, frame_name
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from limnd2_xr.frames.layout import PixelLayout
 
 __all__ = [
+    "COPIES_FOLLOW",
     "UNKNOWN_MS",
     "PartialHead",
     "WrittenFrames",
@@ -54,6 +57,8 @@ RECORD_PREFIX: Final = "CustomData|"
 """Begins the names of recorded columns and caches (FORMAT 3)."""
 PROVISIONAL: Final = "Provisional|"
 """Put before such names until the chunks are written behind the frames."""
+COPIES_FOLLOW: Final = f"{PROVISIONAL}DownsampledColorData!"
+"""Chunk of a partial file that says that room for smaller copies is behind its head."""
 
 _BLANK_NBYTES = 2**20
 _SIGNATURE_NBYTES = 112
@@ -114,7 +119,9 @@ class PartialHead:
     places: dict[str, ChunkPlace]
     """Of the chunks, by the name that they will have in the file."""
     end: int
-    """Where the frames begin."""
+    """Where they end, and room for smaller copies or the frames begin."""
+    has_copies: bool
+    """Whether there is room for smaller copies of the frames."""
 
 
 def read_head(partial: PartialFile) -> PartialHead:
@@ -132,19 +139,26 @@ def read_head(partial: PartialFile) -> PartialHead:
     except Nd2Error as error:
         raise error.located(path=str(partial.path)) from error
     places: dict[str, ChunkPlace] = {}
+    has_copies = False
+    beyond: tuple[str, ...] = (f"{FRAME_FAMILY}|",)
     offset = ALIGNMENT
     while offset < size:
         try:
             header = parse_header(_probe(partial, offset, size), offset, size)
         except CorruptChunk:
-            break  # room for frames
-        if header.name.startswith(f"{FRAME_FAMILY}|"):
+            break  # room for copies and frames
+        if header.name.startswith(beyond):
             break
-        places[header.name.removeprefix(PROVISIONAL)] = ChunkPlace(
-            header.name, offset, header.data_offset, header.data_nbytes
-        )
         offset = align(header.end)
-    return PartialHead(version=version, places=places, end=offset)
+        if header.name == COPIES_FOLLOW:
+            has_copies, beyond = True, (*beyond, LEVEL_FAMILY)
+            continue
+        places[header.name.removeprefix(PROVISIONAL)] = ChunkPlace(
+            header.name, header.offset, header.data_offset, header.data_nbytes
+        )
+    return PartialHead(
+        version=version, places=places, end=offset, has_copies=has_copies
+    )
 
 
 def _probe(partial: PartialFile, offset: int, size: int) -> bytes:
@@ -193,13 +207,15 @@ def written_plain(
     )
 
 
-def written_packed(partial: PartialFile, n_frames: int) -> WrittenFrames:
+def written_packed(
+    partial: PartialFile, n_frames: int, frames_offset: int
+) -> WrittenFrames:
     """Walk over the compressed frames; of several copies of one the last counts."""
     offsets = np.full(n_frames, -1, dtype=np.int64)
     nbytes = np.zeros(n_frames, dtype=np.int64)
     replaced = []
     with FileSource(partial.path) as source:
-        for header in walk_chunks(source):
+        for header in walk_chunks(source, frames_offset):
             family, number = split_name(header.name) or ("", 0)
             if family != FRAME_FAMILY or number >= n_frames:
                 continue

@@ -31,10 +31,12 @@ __all__ = [
     "halve",
     "level_chunk_name",
     "level_layout",
+    "level_sizes",
     "parse_level_name",
     "pyramid_levels",
     "smaller_copies",
     "stored_levels",
+    "wrong_size",
 ]
 
 LEVEL_FAMILY: Final = "CustomDataSeq|DownsampledColorData_"
@@ -45,6 +47,7 @@ _NAME: Final = re.compile(
 )
 _SMALLEST: Final = 512
 """Copies of this size and below are not stored by the vendor."""
+_CACHED_NBYTES: Final = 2**21
 _WIDER: Final = {
     np.dtype(narrow): np.dtype(wide)
     for narrow, wide in {"u1": "u2", "u2": "u4", "i1": "i2", "i2": "i4"}.items()
@@ -141,6 +144,30 @@ def level_layout(layout: PixelLayout, level: int) -> PixelLayout:
     )
 
 
+def level_sizes(layout: PixelLayout, level: int) -> tuple[int, ...]:
+    """Return the sizes by which writers call a level, the vendor's first.
+
+    They disagree where halving an odd side makes the image fit a smaller power of two.
+
+    Examples
+    --------
+    >>> from limnd2_xr.frames.layout import PixelLayout
+    >>> layout = PixelLayout(
+    ...     height=1025,
+    ...     width=4,
+    ...     channels=1,
+    ...     samples=1,
+    ...     dtype=np.dtype("u1"),
+    ...     row_nbytes=4,
+    ... )
+    >>> level_sizes(layout, 1)
+    (512, 1024)
+    """
+    small = _power_of_two(level_layout(layout, level))
+    halved = _power_of_two(layout) >> level
+    return (small,) if small == halved else (small, halved)
+
+
 def pyramid_levels(layout: PixelLayout) -> tuple[PyramidLevel, ...]:
     """Return the levels that the vendor's writer stores for images of this size.
 
@@ -165,8 +192,7 @@ def pyramid_levels(layout: PixelLayout) -> tuple[PyramidLevel, ...]:
     level = 1
     whole = _power_of_two(layout)
     while whole >> level > _SMALLEST and _has(layout, level):
-        small = level_layout(layout, level)
-        size = _power_of_two(small)
+        small, size = level_layout(layout, level), level_sizes(layout, level)[0]
         found.append(PyramidLevel(level=level, size=size, layout=small))
         level += 1
     return tuple(found)
@@ -250,10 +276,7 @@ def decode_level(data: bytes | memoryview, layout: PixelLayout) -> NDArray[Any]:
         If the payload is not of the size of the level.
     """
     if len(data) != layout.frame_nbytes:
-        raise CorruptChunk(
-            f"holds {len(data)} bytes, where {layout.height} x {layout.width} pixels "
-            f"are {layout.frame_nbytes}"
-        )
+        raise wrong_size(len(data), layout)
     height, width = layout.height, layout.width
     out = np.empty((1, *layout.frame_shape), layout.dtype)
     stored = rows_view(data, layout, offset=0, shape=(1, height, width))
@@ -269,6 +292,14 @@ def decode_level(data: bytes | memoryview, layout: PixelLayout) -> NDArray[Any]:
     )
     pixels: NDArray[Any] = out[0]
     return pixels
+
+
+def wrong_size(nbytes: int | None, layout: PixelLayout) -> CorruptChunk:
+    """Return the error for a copy that has not the bytes of its level."""
+    return CorruptChunk(
+        f"holds {nbytes} bytes, where {layout.height} x {layout.width} pixels are "
+        f"{layout.frame_nbytes}"
+    )
 
 
 def encode_level(pixels: NDArray[Any], layout: PixelLayout) -> bytes:
@@ -330,19 +361,32 @@ def halve(pixels: NDArray[Any], *, rgb: bool = False) -> NDArray[Any]:
     else:
         raise UnsupportedDtype(f"frames are not {pixels.dtype}, nor are smaller copies")
 
+    shape = (*pixels.shape[:axis], height, width, *pixels.shape[axis:][2:])
+    smaller = np.empty(shape, pixels.dtype)
+    # Rows that stay in the cache: sums of a whole image are as large as the image.
+    step = max(1, _CACHED_NBYTES * height // max(1, pixels.nbytes))
+    for first in range(0, height, step):
+        source = (..., slice(2 * first, 2 * (first + step)), slice(None), *tail)
+        target = (..., slice(first, first + step), slice(None), *tail)
+        smaller[target] = _means(pixels[source], axis, wide)
+    return smaller
+
+
+def _means(pixels: NDArray[Any], axis: int, wide: np.dtype[np.generic]) -> NDArray[Any]:
+    """Return the mean of 2 x 2 pixels each, summed in a type that holds the sum."""
+
     def every(start: int, along: int) -> tuple[Any, ...]:
         after = (slice(None),) * (-1 - along)
         return (..., slice(start, None, 2), *after)
 
     with np.errstate(invalid="ignore"):  # infinity less infinity: no number
         rows = np.add(pixels[every(0, axis)], pixels[every(1, axis)], dtype=wide)
-        total = rows[every(0, axis + 1)] + rows[every(1, axis + 1)]
-        if narrow.kind == "f":
+        total: NDArray[Any] = rows[every(0, axis + 1)] + rows[every(1, axis + 1)]
+        if wide.kind == "f":
             total *= 0.25
         else:
             total >>= 2
-        smaller: NDArray[Any] = total.astype(pixels.dtype)
-    return smaller
+    return total
 
 
 def smaller_copies(
@@ -385,11 +429,9 @@ def _level_of(
     """Return the level that the copies of one size are of."""
     candidates = []
     level = 1
-    whole = _power_of_two(layout)
     while _has(layout, level):
-        small = level_layout(layout, level)
-        if size in {_power_of_two(small), whole >> level}:
-            candidates.append((level, small))
+        if size in level_sizes(layout, level):
+            candidates.append((level, level_layout(layout, level)))
         level += 1
     for level, small in candidates:
         if any(nbytes in {None, small.frame_nbytes} for nbytes in copies.values()):

@@ -18,10 +18,12 @@ from limnd2_xr.container.chunk_index import ChunkIndex
 from limnd2_xr.container.prefetch import RegionCache
 from limnd2_xr.container.source import SourceSpec
 from limnd2_xr.errors import CorruptChunk, Nd2Error, StaleFile, warn_user
+from limnd2_xr.frames.display import read_ranges
 from limnd2_xr.frames.opening import find_frames, open_index, read_metadata
 from limnd2_xr.frames.planner import normalize, outer_shape, pick_array
 from limnd2_xr.frames.reader import FrameReader, FrameSelection
 from limnd2_xr.frames.table import FRAME_FAMILY
+from limnd2_xr.frames.wells import read_wells
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from limnd2_xr.model.axes import Axes
     from limnd2_xr.model.document import Nd2Document
     from limnd2_xr.model.records import FrameRecords
+    from limnd2_xr.model.wells import PositionWells
 
 __all__ = ["FrameStore", "MissingFrames", "StoreState"]
 
@@ -61,6 +64,8 @@ class StoreState:
     """Where the frames are."""
     chunks: ChunkIndex = field(default_factory=ChunkIndex, repr=False)
     """Where all other chunks are."""
+    wells: PositionWells | None = field(default=None, repr=False)
+    """Well of each position; None if the file does not say."""
 
     @cached_property
     def token(self) -> str:
@@ -334,6 +339,28 @@ class FrameStore:
             entries[name] = entry
         return RegionCache(self._source).chunks(entries)
 
+    def read_chunk_part(self, name: str, start: int, nbytes: int) -> bytes:
+        """Part of the payload of one chunk that is no frame; nothing else is read.
+
+        Parameters
+        ----------
+        name
+            With its closing ``!``.
+        start, nbytes
+            Which bytes.
+
+        Raises
+        ------
+        KeyError
+            If the file has no such chunk.
+        CorruptChunk
+            If it is not where the chunk map says, or shorter.
+        """
+        entry = self.state.chunks.find(name)
+        if entry is None:
+            raise KeyError(name)
+        return RegionCache(self._source).part(name, entry, start, nbytes)
+
     def read_times(self) -> NDArray[np.float64]:
         """Milliseconds since the start as stored with each frame (FORMAT 1.4).
 
@@ -343,6 +370,21 @@ class FrameStore:
             One a frame, by sequence number; NaN for missing frames. Read once.
         """
         return self._stored_times
+
+    def read_ranges(self) -> NDArray[np.float64]:
+        """Display range of each channel: minimum, maximum and gamma.
+
+        Returns
+        -------
+        ndarray of float64, shape (3, channels)
+            NaN where the file has none. Read once.
+        """
+        return self._display_ranges
+
+    @cached_property
+    def _display_ranges(self) -> NDArray[np.float64]:
+        attributes, layout = self.document.attributes, self.table.layout
+        return read_ranges(self._source, self.state.chunks, attributes, layout)
 
     @cached_property
     def _stored_times(self) -> NDArray[np.float64]:
@@ -380,6 +422,7 @@ def _find_out(spec: SourceSpec, source: ByteSource) -> StoreState:
         axes=axes,
         table=table,
         chunks=opened.index.except_family(FRAME_FAMILY),
+        wells=read_wells(source, opened.index, axes),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,11 @@ from limnd2_xr.container.chunk_format import ALIGNMENT, HEADER_NBYTES, align
 from limnd2_xr.container.chunk_writer import ChunkWriter, encode_map, encode_signature
 from limnd2_xr.container.sink import PartialFile
 from limnd2_xr.errors import StaleFile
+from limnd2_xr.frames.copy_room import CopyRoom
 from limnd2_xr.frames.frame_target import FrameTarget, open_shared
 from limnd2_xr.frames.packing import check_dtype, check_level, row_nbytes
 from limnd2_xr.frames.partial_frames import (
+    COPIES_FOLLOW,
     UNKNOWN_MS,
     blank,
     name_in_head,
@@ -24,6 +27,7 @@ from limnd2_xr.frames.partial_frames import (
     written_packed,
     written_plain,
 )
+from limnd2_xr.frames.pyramid import LEVEL_FAMILY, pyramid_levels
 from limnd2_xr.frames.table import TIME_NBYTES
 from limnd2_xr.model.raw import ATTRIBUTES, FRAME_TIMES
 
@@ -98,6 +102,7 @@ class FrameWriter:
         overwrite: bool = False,
         shared: bool = False,
         version: tuple[int, int] = (3, 0),
+        pyramid: bool = False,
     ) -> FrameWriter:
         """Begin a file: write its metadata, make room for its frames.
 
@@ -126,6 +131,10 @@ class FrameWriter:
             The chunks have to say then what the other arguments do.
         version
             Of the format.
+        pyramid
+            Write smaller copies with each frame, of the sizes that
+            `pyramid.pyramid_levels` tells: none of small frames. There may be no such
+            chunks among `chunks` then.
 
         Raises
         ------
@@ -143,24 +152,23 @@ class FrameWriter:
         partial = PartialFile.create(target, overwrite=overwrite, shared=shared)
         try:
             partial.write_at(0, encode_signature(version))
-            writer = ChunkWriter(partial)
-            # With the attributes last, a file that has them has all other chunks, too.
-            for name in sorted(chunks, key=lambda name: name in ATTRIBUTES):
-                payload = chunks[name]
-                if payload is not None:
-                    writer.put(name_in_head(name), payload)
+            has_copies = pyramid and bool(pyramid_levels(layout))
+            _put_metadata(ChunkWriter(partial), chunks, has_copies=has_copies)
+            end = align(partial.size)
+            copies = CopyRoom(end, layout, n_frames) if has_copies else None
             frames = FrameTarget(
                 partial=str(partial.path),
                 target=str(partial.target),
                 layout=layout,
                 n_frames=n_frames,
-                frames_offset=align(partial.size),
+                frames_offset=copies.end if copies else end,
                 level=level,
                 significant_bits=significant_bits,
                 times_ms=times,
+                copies=copies,
             )
-            if layout.compression == "none":
-                partial.extend_to(frames.frame_offset(n_frames))
+            is_plain = layout.compression == "none"
+            partial.extend_to(frames.frame_offset(n_frames if is_plain else 0))
             if shared:
                 _check_found(FrameTarget.of(partial), frames)
         except BaseException:
@@ -262,15 +270,19 @@ class FrameWriter:
         if len(written.missing):
             raise _disturbed(frames)
         self._update_times(written)
+        frames.complete_copies(partial, written)
         if frames.layout.compression != "none" and _begins_with_one(written):
             self._put_again(written, 1)
             written = self._written()
         for stale in written.replaced:
             blank(partial, stale, HEADER_NBYTES)
-        places = self._put_records()
+        places = chain(
+            self._put_records().values(),
+            frames.copies.places() if frames.copies else (),
+        )
         offset = align(partial.size)
         chunk_map = encode_map(
-            ((place.name, place.offset, place.nbytes) for place in places.values()),
+            ((place.name, place.offset, place.nbytes) for place in places),
             offset,
             (np.arange(frames.n_frames), written.offsets, written.nbytes),
         )
@@ -320,7 +332,7 @@ class FrameWriter:
             return written_plain(
                 self._partial, frames.layout, frames.n_frames, frames.frames_offset
             )
-        return written_packed(self._partial, frames.n_frames)
+        return written_packed(self._partial, frames.n_frames, frames.frames_offset)
 
     def rollback(self) -> None:
         """Remove the unfinished file; does nothing once it was finalized."""
@@ -359,6 +371,21 @@ class FrameWriter:
         return f"<FrameWriter of {self.frames.target!r}, {self.frames.n_frames} frames>"
 
 
+def _put_metadata(
+    writer: ChunkWriter, chunks: Mapping[str, bytes | None], *, has_copies: bool
+) -> None:
+    if has_copies and any(name.startswith(LEVEL_FAMILY) for name in chunks):
+        raise ValueError("smaller copies are given, and shall be made from the frames")
+    # With the attributes last, a file that has them has all other chunks, too.
+    ordered = sorted(chunks, key=lambda name: name in ATTRIBUTES)
+    if has_copies:
+        writer.put(COPIES_FOLLOW, b"\0")
+    for name in ordered:
+        payload = chunks[name]
+        if payload is not None:
+            writer.put(name_in_head(name), payload)
+
+
 def _begins_with_one(written: WrittenFrames) -> bool:
     """Whether the first frame of the file is number 1 although there is a 0.
 
@@ -383,7 +410,7 @@ def _disturbed(frames: FrameTarget) -> StaleFile:
 
 def _check_found(found: FrameTarget, given: FrameTarget) -> None:
     """Refuse metadata from which another process would take something else."""
-    for name in ("layout", "n_frames", "significant_bits", "frames_offset"):
+    for name in ("layout", "n_frames", "significant_bits", "frames_offset", "copies"):
         if getattr(found, name) != getattr(given, name):
             raise ValueError(
                 f"the chunks say {name} {getattr(found, name)}, not "

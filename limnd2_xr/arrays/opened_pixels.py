@@ -1,0 +1,90 @@
+"""Whether an array has the pixels of its file still, or something was done to them.
+
+Arrays remember their file also after ``copy(data=...)``, ``roll`` or an assignment to
+some of their values. What is stored of the pixels, such as smaller copies, is true of an
+array only if its pixels are read from the file by nothing but an index.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from xarray.core import indexing
+
+from limnd2_xr.arrays.lazy import FrameArray
+from limnd2_xr.frames.planner import normalize, takes_all
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from limnd2_xr.arrays.lazy import StoreManager
+    from limnd2_xr.frames.store import StoreState
+
+__all__ = ["OpenedPixels", "opened_pixels"]
+
+_WRAPPERS = (
+    indexing.MemoryCachedArray,
+    indexing.CopyOnWriteArray,
+    indexing.ImplicitToExplicitIndexingAdapter,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedPixels:
+    """Pixels of a file, and which of them an array has."""
+
+    manager: StoreManager
+    """Owner of the open file."""
+    state: StoreState
+    """What opening it found out."""
+    key: tuple[Any, ...]
+    """For each dim of the file an integer, a slice or an array of indices."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether these are all pixels, in the file's order."""
+        return all(
+            isinstance(key, slice) and takes_all(normalize(key, length, dim), length)
+            for key, length, dim in zip(
+                self.key, self.state.shape, self.state.dims, strict=True
+            )
+        )
+
+
+def opened_pixels(image: xr.DataArray) -> OpenedPixels | None:
+    """Return the file's pixels that an array consists of.
+
+    Parameters
+    ----------
+    image
+        Any array.
+
+    Returns
+    -------
+    OpenedPixels or None
+        None if something may have been done to them, or they are in memory already; of
+        dask arrays also where a part was selected, as that cannot be told from others.
+    """
+    data = image.variable._data
+    found = _source(data) if image.chunks is not None else data
+    while isinstance(found, _WRAPPERS):
+        found = found.array
+    if not isinstance(found, indexing.LazilyIndexedArray):
+        return None
+    pixels: Any = found.array
+    if not isinstance(pixels, FrameArray):
+        return None
+    return OpenedPixels(
+        manager=pixels.manager, state=pixels.state, key=tuple(found.key.tuple)
+    )
+
+
+def _source(data: Any) -> Any:
+    """Return what a dask array was made of, if it is that and nothing else."""
+    layers = getattr(data.__dask_graph__(), "layers", {})
+    original = layers.get(f"original-{data.name}")
+    if original is None or len(layers) > 2:
+        return None
+    values = list(original.values())
+    return getattr(values[0], "value", values[0]) if len(values) == 1 else None
