@@ -17,6 +17,7 @@ import numpy as np
 
 from limnd2_xr.errors import CorruptChunk
 from limnd2_xr.frames.table import FRAME_FAMILY
+from limnd2_xr.model.plates import PLATE_CHUNK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -62,6 +63,7 @@ _ANYWHERE: Final = (
     "CustomData|JobRunGUIDV1_0!",
     "CustomData|JobDefinitionDescV1_0!",
     "CustomData|JobDefinitionV1_0!",
+    PLATE_CHUNK,
 )
 """Chunks that are true whatever was selected (FORMAT 3)."""
 
@@ -195,6 +197,15 @@ class ChunkPayloads(Mapping[str, "bytes | None"]):
             if name not in made and not overlay.replaces(name)
         )
         return ChunkPayloads(made, self._origin, carried)
+
+    def carries(self, prefix: str) -> bool:
+        """Say whether chunks are taken from the origin whose names begin so."""
+        return any(name.startswith(prefix) for name in self._carried)
+
+    def without(self, prefix: str) -> ChunkPayloads:
+        """Return the same without those chunks of the origin."""
+        carried = (name for name in self._carried if not name.startswith(prefix))
+        return ChunkPayloads(self._made, self._origin, tuple(carried))
 
     def __len__(self) -> int:
         return len(self._names)

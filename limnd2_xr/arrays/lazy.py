@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 from xarray.backends import BackendArray
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from limnd2_xr.frames.store import StoreState
+
+    Indices: TypeAlias = NDArray[np.int64]
 
 __all__ = [
     "ChunkFrameArray",
@@ -43,13 +45,13 @@ class FrameArray(BackendArray):
     """
 
     def __init__(self, manager: StoreManager, state: StoreState) -> None:
-        self._manager = manager
+        self.manager = manager
         self.shape = state.shape
         self.dtype = state.table.layout.dtype
-        self._state = state
+        self.state = state
 
     def __dask_tokenize__(self) -> str:
-        return self._state.token
+        return self.state.token
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         if isinstance(key, indexing.VectorizedIndexer):
@@ -62,7 +64,7 @@ class FrameArray(BackendArray):
 
     def _read(self, key: tuple[Any, ...]) -> NDArray[Any]:
         # The context pins the file: another thread cannot evict it while it is read.
-        with self._manager.acquire_context() as store:
+        with self.manager.acquire_context() as store:
             return store.read(key)
 
 
@@ -92,9 +94,9 @@ class OpenWhileRead:
 
 
 class ChunkFrameArray(BackendArray, ABC):
-    """Images that have a chunk of their own for each frame, such as masks.
+    """Images that have chunks of their own for each frame, such as masks.
 
-    Subclasses read one frame. No frame is read whose index is not asked for.
+    Subclasses read one frame, or the part of it that is asked for.
 
     Parameters
     ----------
@@ -119,8 +121,20 @@ class ChunkFrameArray(BackendArray, ABC):
         self.dtype = dtype
 
     @abstractmethod
-    def read_frame(self, store: FrameStore, number: int) -> NDArray[Any]:
-        """Return the image of one frame."""
+    def read_frame(
+        self, store: FrameStore, number: int, indices: tuple[Indices, ...]
+    ) -> NDArray[Any]:
+        """Return a part of the image of one frame.
+
+        Parameters
+        ----------
+        store
+            The open file.
+        number
+            Of the frame.
+        indices
+            For each dim of the image the indices that are asked for, in this order.
+        """
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         return indexing.explicit_indexing_adapter(
@@ -133,11 +147,12 @@ class ChunkFrameArray(BackendArray, ABC):
         indices = [pick_array(pick) for pick in picks]
         loops = len(axes.dims)
         numbers = axes.sequence()[np.ix_(*indices[:loops])].ravel()
-        inside = np.ix_(*indices[loops:])
-        out = np.empty((numbers.size, *map(len, indices[loops:])), self.dtype)
-        with self._manager.acquire_context() as store:
-            for target, number in zip(out, numbers.tolist(), strict=True):
-                target[...] = self.read_frame(store, number)[inside]
+        inside = tuple(indices[loops:])
+        out = np.empty((numbers.size, *map(len, inside)), self.dtype)
+        if out.size:
+            with self._manager.acquire_context() as store:
+                for target, number in zip(out, numbers.tolist(), strict=True):
+                    target[...] = self.read_frame(store, number, inside)
         lengths = zip(outer_shape(picks), key, strict=True)
         return out.reshape(
             [n for n, k in lengths if isinstance(k, slice) or np.ndim(k)]
@@ -145,15 +160,15 @@ class ChunkFrameArray(BackendArray, ABC):
 
 
 class PerFrameArray(BackendArray):
-    """Values of every frame that lie with the frames, read when first asked for.
+    """Values of every frame or channel, read from an open file when asked for.
 
     Parameters
     ----------
     manager
         Owner of the open `FrameStore`.
     compute
-        From an open store to the values of all frames; an importable function, so that
-        the array can be pickled.
+        From an open store to all values; an importable function, so that the array can
+        be pickled.
     shape, dtype
         Of what `compute` returns.
     """

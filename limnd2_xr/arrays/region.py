@@ -38,6 +38,7 @@ def create_nd2(
     compression: Compression = "keep",
     level: int | None = None,
     significant_bits: int | None = None,
+    pyramid: bool = False,
     overwrite: bool = False,
     on_loss: OnLoss = "warn",
 ) -> None:
@@ -56,6 +57,9 @@ def create_nd2(
         Name of the file to be.
     compression, level, significant_bits, on_loss
         As for ``da.nd2.write_nd2``.
+    pyramid
+        Store smaller copies of the frames, as for ``da.nd2.write_nd2``: whoever writes a
+        frame makes its copies.
     overwrite
         Allow that a file of this name exists; `finalize_nd2` then has to be told, too.
 
@@ -84,6 +88,7 @@ def create_nd2(
         compression=compression,
         level=level,
         significant_bits=significant_bits,
+        pyramid=pyramid,
         on_loss=on_loss,
     )
     plan = plan_write(template, options)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from limnd2_xr.arrays.display_writing import scaled_ranges
 from limnd2_xr.arrays.write_plan import WriteOptions, plan_write
 from limnd2_xr.errors import warn_user
 from limnd2_xr.frames.writer import FrameTarget, FrameWriter
@@ -130,6 +131,7 @@ def create_writer(
         overwrite=overwrite,
         shared=shared,
         version=plan.version,
+        pyramid=plan.pyramid,
     )
 
 
@@ -314,7 +316,8 @@ def converted(
     data = source.data.map_blocks(
         _convert, dtype=wanted, to=wanted, scale=scale, meta=np.empty(0, wanted)
     )
-    return image.copy(data=data)
+    found = image.copy(data=data)
+    return found if scale is None else scaled_ranges(found, float(scale))
 
 
 def _convert(
