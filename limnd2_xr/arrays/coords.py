@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import xarray as xr
@@ -10,6 +11,7 @@ from xarray.core import indexing
 
 from limnd2_xr.arrays.lazy import PerFrameArray
 from limnd2_xr.model.channels import channel_names, unique_names
+from limnd2_xr.model.display import DISPLAY
 from limnd2_xr.model.experiment import XYPositionLoop
 from limnd2_xr.model.positions import (
     StagePositions,
@@ -25,8 +27,25 @@ if TYPE_CHECKING:
 
     from limnd2_xr.arrays.lazy import StoreManager
     from limnd2_xr.frames.store import FrameStore, StoreState
+    from limnd2_xr.model.wells import PositionWells
 
-__all__ = ["coordinates"]
+__all__ = ["DISPLAY_COORDS", "WELL_COORDS", "coordinates", "well_variables"]
+
+DISPLAY_COORDS: Final = ("display_min", "display_max", "gamma")
+"""Coordinates along C that tell how the image is shown."""
+
+WELL_COORDS: Final = ("well", "well_row", "well_column", "field")
+"""Coordinates along P that tell of wells."""
+
+_LONG_NAMES: Final = {
+    "display_min": "value shown darkest",
+    "display_max": "value shown brightest",
+    "gamma": "exponent of the display curve",
+    "well": "well",
+    "well_row": "row of the well, counted from 0",
+    "well_column": "column of the well, counted from 0",
+    "field": "number of the position in its well, counted from 0",
+}
 
 
 def coordinates(
@@ -53,7 +72,9 @@ def coordinates(
         **_times(state, manager, times),
         **_stage(state, stage),
         **_along_loops(state, stage, times),
+        **_wells(state),
         **_per_channel(state),
+        **_display(state, manager),
         **_in_plane(state),
     }
     return {name: variable for name, variable in made.items() if name not in skip}
@@ -145,6 +166,43 @@ def _positions(state: StoreState, length: int) -> dict[str, xr.Variable]:
     return made
 
 
+def _wells(state: StoreState) -> dict[str, xr.Variable]:
+    if state.wells is None:
+        return {}
+    return well_variables(state.wells, state.axes.dims)
+
+
+def well_variables(wells: PositionWells, dims: Sequence[str]) -> dict[str, xr.Variable]:
+    """Return the coordinates of positions that are in wells.
+
+    Parameters
+    ----------
+    wells
+        Well of each position.
+    dims
+        Dims of the image; without P the coordinates are scalars.
+    """
+    columns = (wells.name, wells.row, wells.column, wells.field)
+    values = dict(zip(WELL_COORDS, columns, strict=True))
+    if "P" in dims:
+        return {
+            name: _variable(("P",), v, _LONG_NAMES[name]) for name, v in values.items()
+        }
+    return {name: _variable((), v[0], _LONG_NAMES[name]) for name, v in values.items()}
+
+
+def _display(state: StoreState, manager: StoreManager | None) -> dict[str, xr.Variable]:
+    """How each channel is shown, where the file says: read when it is asked for."""
+    if manager is None or DISPLAY not in state.chunks:
+        return {}
+    shape = (state.table.layout.channels,)
+    made = {}
+    for row, name in enumerate(DISPLAY_COORDS):
+        values = _lazily(manager, partial(_stored_ranges, row), shape, "float64")
+        made[name] = _variable(("C",), values, _LONG_NAMES[name])
+    return made
+
+
 def _per_channel(state: StoreState) -> dict[str, xr.Variable]:
     channels = state.document.channels
     made = {"C": _variable(("C",), _texts(channel_names(channels)), "channel")}
@@ -216,3 +274,8 @@ def _stored_times(store: FrameStore) -> NDArray[np.float64]:
 
 def _stored_acquired(store: FrameStore) -> NDArray[np.datetime64]:
     return acquired(store.document, store.axes, _stored_times(store))
+
+
+def _stored_ranges(row: int, store: FrameStore) -> NDArray[np.float64]:
+    """Return minima, maxima or gammas of the channels."""
+    return store.read_ranges()[row]

@@ -19,6 +19,8 @@ from limnd2_xr.arrays.readback import Known
 from limnd2_xr.errors import Nd2Error
 from limnd2_xr.frames.opening import find_frames, open_index, read_raw
 from limnd2_xr.frames.store import StoreState
+from limnd2_xr.frames.table import FRAME_FAMILY
+from limnd2_xr.frames.wells import read_wells
 from limnd2_xr.model.comparison import same
 from limnd2_xr.model.document import Nd2Document
 
@@ -190,5 +192,7 @@ def _open(spec: SourceSpec) -> _File:
             records=records,
             axes=axes,
             table=table,
+            chunks=opened.index.except_family(FRAME_FAMILY),
+            wells=read_wells(source, opened.index, axes),
         )
     return _File(state=state, raw=raw, index=opened.index)

@@ -16,7 +16,7 @@ import numpy as np
 import xarray as xr
 
 from limnd2_xr.arrays.attrs import METADATA_ATTR, flat_attributes
-from limnd2_xr.arrays.coords import coordinates
+from limnd2_xr.arrays.coords import DISPLAY_COORDS, WELL_COORDS, coordinates
 from limnd2_xr.arrays.units import has_unit, in_unit, moment_of
 from limnd2_xr.container.byte_source import FileStamp
 from limnd2_xr.container.source import SourceSpec
@@ -24,7 +24,7 @@ from limnd2_xr.frames.store import StoreState
 from limnd2_xr.frames.table import FrameTable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
 
     from numpy.typing import NDArray
 
@@ -32,10 +32,18 @@ if TYPE_CHECKING:
     from limnd2_xr.model.document import Nd2Document
     from limnd2_xr.model.records import FrameRecords
 
-__all__ = ["Known", "differences", "find_labels", "read_back"]
+__all__ = [
+    "Known",
+    "coordinate_differences",
+    "differences",
+    "find_labels",
+    "read_back",
+]
 
 _REWRITTEN: Final = {METADATA_ATTR, "compression", "format_version", "loop_order"}
 """Attributes that tell how a file is made, and so follow the way it is written."""
+_ELSEWHERE: Final = frozenset({"missing", *DISPLAY_COORDS, *WELL_COORDS})
+"""Coordinates that are compared where their chunks are made, or counted."""
 _NOMINAL_S: Final = 1e-6
 """T is nominal: a microsecond that computing its steps anew changes tells nothing."""
 _DERIVED: Final = {"pixel_size_um": "X", "z_step_um": "Z"}
@@ -168,16 +176,7 @@ def differences(
         Attributes of the file that the array came from. Those of them that repeat
         coordinates are not looked at: selecting leaves them as they were.
     """
-    told = []
-    for name, coordinate in image.coords.items():
-        if name == "missing":
-            continue
-        if name not in found.coords:
-            told.append(f"coordinate {name} (a file has no place for it)")
-            continue
-        text = _unlike(coordinate, found.coords[name])
-        if text:
-            told.append(f"coordinate {name} ({text})")
+    told = coordinate_differences(image.coords, found.coords)
     for name, value in image.attrs.items():
         if name in _REWRITTEN or _is_stale(name, image, before):
             continue
@@ -186,6 +185,33 @@ def differences(
                 told.append(f"attribute {name} (a file has no place for it)")
         elif not _same_value(name, value, found.attrs[name]):
             told.append(f"attribute {name} (reads as {found.attrs[name]!r:.60})")
+    return told
+
+
+def coordinate_differences(
+    given: Mapping[Any, xr.DataArray],
+    found: Mapping[Any, xr.DataArray],
+    skip: Container[Any] = _ELSEWHERE,
+) -> list[str]:
+    """Say which coordinates reading back will not give, one text each.
+
+    Parameters
+    ----------
+    given, found
+        Coordinates to be written, and as they will be read.
+    skip
+        Names of those that are not looked at.
+    """
+    told = []
+    for name, coordinate in given.items():
+        if name in skip:
+            continue
+        if name not in found:
+            told.append(f"coordinate {name} (a file has no place for it)")
+            continue
+        text = _unlike(coordinate, found[name])
+        if text:
+            told.append(f"coordinate {name} ({text})")
     return told
 
 

@@ -17,12 +17,16 @@ from limnd2_xr.arrays.beside import beside_chunks
 from limnd2_xr.arrays.carried import ChunkPayloads, carried_chunks, selected_columns
 from limnd2_xr.arrays.described import UNKNOWN_MS, Description, describe
 from limnd2_xr.arrays.described_loops import loop_order
+from limnd2_xr.arrays.display_writing import display_chunks
+from limnd2_xr.arrays.opened_pixels import opened_pixels
 from limnd2_xr.arrays.origin import Origin, find_origin
 from limnd2_xr.arrays.readback import Known, differences, read_back
 from limnd2_xr.arrays.units import milliseconds
+from limnd2_xr.arrays.well_writing import well_chunks
 from limnd2_xr.errors import warn_user
 from limnd2_xr.frames.layout import PixelLayout
 from limnd2_xr.frames.packing import check_dtype, check_level, row_nbytes
+from limnd2_xr.frames.pyramid import LEVEL_FAMILY
 from limnd2_xr.model.attributes import Attributes
 from limnd2_xr.model.description_text import agreeing_description
 from limnd2_xr.model.document import RECORD_CHUNKS, Nd2Document
@@ -45,6 +49,7 @@ __all__ = [
     "WriteOptions",
     "WritePlan",
     "plan_write",
+    "report_losses",
     "with_image_dims",
 ]
 
@@ -75,6 +80,8 @@ class WriteOptions:
     """Of zlib; None takes the usual one."""
     significant_bits: int | None = None
     """Bits of a component that carry data; None: as the array's attributes say, else all."""
+    pyramid: bool = False
+    """Whether smaller copies of the frames are made and stored."""
     on_loss: OnLoss = "warn"
 
 
@@ -95,6 +102,9 @@ class WritePlan:
     not to be needed."""
     version: tuple[int, int]
     """Format version of the file."""
+    pyramid: bool
+    """Whether smaller copies are made of the frames: because that is wanted, or because
+    those of the file that the array came from may not be true of its pixels any more."""
 
     @property
     def n_frames(self) -> int:
@@ -142,6 +152,7 @@ def plan_write(
         raise ValueError(
             f'on_loss must be "warn", "raise" or "ignore", not {options.on_loss!r}'
         )
+    opened = opened_pixels(image)
     image = with_image_dims(image)
     origin, unused = find_origin(image)
     base = origin.state.document if origin else document_of(image.attrs)
@@ -158,16 +169,28 @@ def plan_write(
     numbers = axes.sequence().transpose([axes.dims.index(dim) for dim in order])
     layout = _layout(attributes, image)
     made, lost = _chunks(found, raw, origin, numbers, order)
+    frames = _numbers_in_origin(origin, numbers, order)
+    for part in (
+        well_chunks(image, origin, axes, frames),
+        display_chunks(image, origin, attributes),
+    ):
+        made, lost, losses = part.over(made, lost, losses)
     if beside is not None and not beside.is_empty:
         overlay = beside_chunks(
             beside,
             origin,
             axes=axes,
             layout=layout,
-            frames=_numbers_in_origin(origin, numbers, order),
+            frames=frames,
         )
         made = made.overlaid(overlay)
         lost = [name for name in lost if not overlay.replaces(name)]
+    pyramid = options.pyramid or (
+        made.carries(LEVEL_FAMILY) and (opened is None or not opened.is_whole)
+    )
+    if pyramid:
+        made = made.without(LEVEL_FAMILY)
+        lost = [name for name in lost if not name.startswith(LEVEL_FAMILY)]
     if "missing" in image.coords and bool(image.coords["missing"].any()):
         count = int(image.coords["missing"].sum())
         losses.append(f"coordinate missing ({count} missing frames are written as 0)")
@@ -176,7 +199,7 @@ def plan_write(
             f"chunks {', '.join(lost[:5])}{', ...' if len(lost) > 5 else ''} of the "
             "original file (they may not be true of what was selected)"
         )
-    _report(losses, options.on_loss)
+    report_losses(losses, options.on_loss)
     return WritePlan(
         image=image,
         numbers=numbers,
@@ -186,6 +209,7 @@ def plan_write(
         level=options.level,
         chunks=made,
         version=raw.version,
+        pyramid=pyramid,
     )
 
 
@@ -515,7 +539,8 @@ def _numbers_in_origin(
     return found
 
 
-def _report(losses: list[str], on_loss: OnLoss) -> None:
+def report_losses(losses: list[str], on_loss: OnLoss) -> None:
+    """Warn of, or refuse, what a file cannot hold."""
     if not losses or on_loss == "ignore":
         return
     text = (

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from limnd2_xr.errors import CorruptChunk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 __all__ = ["FRAME_WELLS", "FrameWell", "decode_frame_wells", "encode_frame_wells"]
 
@@ -87,7 +87,11 @@ def decode_frame_wells(data: bytes) -> tuple[FrameWell, ...]:
     return tuple(_well(item, place) for place, item in enumerate(_objects(data)))
 
 
-def encode_frame_wells(wells: Iterable[FrameWell], base: bytes | None = None) -> bytes:
+def encode_frame_wells(
+    wells: Iterable[FrameWell],
+    base: bytes | None = None,
+    frames: Mapping[int, int] | None = None,
+) -> bytes:
     """Return the payload that says in which wells frames are.
 
     Parameters
@@ -97,6 +101,9 @@ def encode_frame_wells(wells: Iterable[FrameWell], base: bytes | None = None) ->
     base
         Payload of the source. It is returned itself if it says the same; else the
         objects of frames that it has, too, keep the keys that are not known here.
+    frames
+        Number in the source of a frame, by the number that it gets, where the frames
+        were selected from it; None if they are numbered as they were.
 
     Raises
     ------
@@ -110,11 +117,15 @@ def encode_frame_wells(wells: Iterable[FrameWell], base: bytes | None = None) ->
     if base is not None:
         objects = _objects(base)
         before = tuple(_well(item, place) for place, item in enumerate(objects))
-        if before == new:
+        same = frames is None or all(frames.get(w.frame) == w.frame for w in new)
+        if same and before == new:
             return base
         for item, well in zip(objects, before, strict=True):
             stored.setdefault(well.frame, (item, well))
-    items = [_object(well, stored.get(well.frame)) for well in new]
+    items = []
+    for well in new:
+        number = well.frame if frames is None else frames.get(well.frame, -1)
+        items.append(_object(well, stored.get(number)))
     plain = json.dumps(items, ensure_ascii=False, separators=(",", ":"))
     # A lone half of a pair can only come from keys that are not known here.
     return zlib.compress(plain.encode("utf-8", "surrogatepass"))
@@ -127,7 +138,8 @@ def _object(
     item = dict(item)
     for key, field in _KEYS.items():
         value = getattr(well, field)
-        if before is not None and value == getattr(before, field):
+        # An object may leave out its frame, but only in its old place.
+        if before is not None and value == getattr(before, field) and field != "frame":
             continue
         if key not in _TEXTS and not _MIN_INT <= value <= _MAX_INT:
             raise ValueError(f"frame {well.frame}: {key} {value} is out of range")

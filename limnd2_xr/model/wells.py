@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +18,15 @@ if TYPE_CHECKING:
 
     from limnd2_xr.model.axes import Axes
 
-__all__ = ["PositionWells", "wells_of_frames", "wells_of_positions"]
+__all__ = [
+    "PositionWells",
+    "frames_in_wells",
+    "made_wells",
+    "position_wells",
+    "wells_by_position",
+    "wells_of_frames",
+    "wells_of_positions",
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -100,9 +108,35 @@ def wells_of_positions(wells: Sequence[FrameWell], axes: Axes) -> PositionWells 
     >>> found.name.tolist(), found.field.tolist()
     (['A01', 'A01', 'B01'], [0, 1, 0])
     """
+    chosen = wells_by_position(wells, axes)
+    return position_wells(chosen) if any(chosen) else None
+
+
+def wells_by_position(
+    wells: Sequence[FrameWell], axes: Axes
+) -> tuple[FrameWell | None, ...]:
+    """Return what is stored of the well of each position, from the wells of the frames.
+
+    Parameters
+    ----------
+    wells
+        Wells of frames.
+    axes
+        Loops of the file. Without positions there is one entry.
+
+    Returns
+    -------
+    tuple of FrameWell or None
+        The entry of the position's first frame that has one; None where none has.
+
+    Raises
+    ------
+    CorruptChunk
+        If the frames of one position are in several wells.
+    """
     frames = _frames_by_position(axes)
     if not frames.size:
-        return None
+        return (None,) * len(frames)
     n_frames = int(frames.max()) + 1
     place = np.full(n_frames, -1, np.int64)  # of the frame's entry in `wells`
     for i, well in enumerate(wells):
@@ -111,7 +145,7 @@ def wells_of_positions(wells: Sequence[FrameWell], axes: Axes) -> PositionWells 
     by_position = place[frames]
     known = by_position >= 0
     if not known.any():
-        return None
+        return (None,) * len(frames)
     number = _numbered(wells)
     found = np.where(known, number[by_position], -1)
     first = np.take_along_axis(found, known.argmax(axis=1)[:, np.newaxis], axis=1)
@@ -123,14 +157,24 @@ def wells_of_positions(wells: Sequence[FrameWell], axes: Axes) -> PositionWells 
             f"the frames of position {position} are in several wells: "
             f"{', '.join(sorted(names))}"
         )
-    chosen = [
+    return tuple(
         wells[row[mask.argmax()]] if mask.any() else None
         for row, mask in zip(by_position, known, strict=True)
-    ]
+    )
+
+
+def position_wells(wells: Sequence[FrameWell | None]) -> PositionWells:
+    """Return the wells of positions, from what is stored of each.
+
+    Parameters
+    ----------
+    wells
+        One entry a position, as from `wells_by_position`.
+    """
     return _position_wells(
-        [_name(well) if well else "" for well in chosen],
-        [_cell(well) if well else (-1, -1) for well in chosen],
-        [_key(well) if well else None for well in chosen],
+        [_name(well) if well else "" for well in wells],
+        [_cell(well) if well else (-1, -1) for well in wells],
+        [_key(well) if well else None for well in wells],
     )
 
 
@@ -156,34 +200,94 @@ def wells_of_frames(
     ValueError
         If there are not as many wells as positions, or a name has no row and column.
     """
-    frames = _frames_by_position(axes)
-    if len(wells) != len(frames):
-        raise ValueError(f"{len(wells)} wells are given for {len(frames)} positions")
-    numbers: dict[tuple[str, int, int], int] = {}
-    found = []
-    for position, (name, row, column) in enumerate(
-        zip(wells.name.tolist(), wells.row.tolist(), wells.column.tolist(), strict=True)
-    ):
-        if not name and row < 0 and column < 0:
+    return frames_in_wells(made_wells(wells, plate_uuid=plate_uuid), axes)
+
+
+def made_wells(
+    wells: PositionWells,
+    known: Sequence[FrameWell | None] | None = None,
+    *,
+    plate_uuid: str = "",
+) -> tuple[FrameWell | None, ...]:
+    """Return what to store of the well of each position; the frame of it tells nothing.
+
+    Parameters
+    ----------
+    wells
+        Well of each position.
+    known
+        What is stored of the positions whose well is still the same, None for others.
+        A well that is among these is theirs, others are on the same plate.
+    plate_uuid
+        Identifier of the plate where none is known.
+
+    Raises
+    ------
+    ValueError
+        If a name has no row and column.
+    """
+    known = known if known is not None else (None,) * len(wells)
+    there = [well for well in known if well is not None]
+    plate = there[0] if there else FrameWell(frame=0, plate_uuid=plate_uuid)
+    seen: dict[tuple[str, int, int], FrameWell] = {}
+    for well in there:
+        seen.setdefault((_name(well), *_cell(well)), well)
+    number = max((well.well_index for well in there), default=-1)
+    found: list[FrameWell | None] = []
+    cells = zip(
+        wells.name.tolist(), wells.row.tolist(), wells.column.tolist(), strict=True
+    )
+    for position, (name, row, column) in enumerate(cells):
+        kept = known[position]
+        if kept is not None or (not name and row < 0 and column < 0):
+            found.append(kept)
             continue
         if row < 0 or column < 0:
             raise ValueError(
                 f"well {name!r} of position {position} has no row and column"
             )
         stored = _stored_name(name, row, column)
-        number = numbers.setdefault((stored, row, column), len(numbers))
-        found += [
-            FrameWell(
-                frame=frame,
-                name=stored,
-                row=row,
-                column=column,
-                well_index=number,
-                compact_name=stored,
-                plate_uuid=plate_uuid,
-            )
-            for frame in frames[position].tolist()
-        ]
+        new = FrameWell(
+            frame=0,
+            name=stored,
+            row=row,
+            column=column,
+            well_index=number + 1,
+            compact_name=stored,
+            plate_index=plate.plate_index,
+            plate_uuid=plate.plate_uuid,
+        )
+        found.append(seen.setdefault((_name(new), row, column), new))
+        number += found[-1] is new
+    return tuple(found)
+
+
+def frames_in_wells(
+    wells: Sequence[FrameWell | None], axes: Axes
+) -> tuple[FrameWell, ...]:
+    """Return the wells of frames to store, in the order of the frames.
+
+    Parameters
+    ----------
+    wells
+        What to store of each position; frames of positions without are left out.
+    axes
+        Loops of the file.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many wells as positions.
+    """
+    frames = _frames_by_position(axes)
+    if len(wells) != len(frames):
+        raise ValueError(f"{len(wells)} wells are given for {len(frames)} positions")
+    found = [
+        replace(well, frame=frame)
+        for well, numbers in zip(wells, frames.tolist(), strict=True)
+        if well is not None
+        for frame in numbers
+    ]
     return tuple(sorted(found, key=lambda well: well.frame))
 
 
