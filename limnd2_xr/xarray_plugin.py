@@ -68,6 +68,7 @@ class Nd2BackendEntrypoint(BackendEntrypoint):
         storage_options: dict[str, Any] | None = None,
         full_dims: bool = False,
         missing: Literal["fill", "raise"] = "fill",
+        on_damage: Literal["raise", "warn", "ignore"] = "warn",
     ) -> xr.Dataset:
         """Return the image and its coordinates as a lazy dataset; reads metadata only.
 
@@ -83,8 +84,13 @@ class Nd2BackendEntrypoint(BackendEntrypoint):
             Give the image all of T, P, Z, C, Y and X, with length 1 where the file has
             no such loop.
         missing
-            ``"fill"`` warns once about frames that the file lacks and reads them as 0,
-            ``"raise"`` makes them an error.
+            ``"fill"`` reads frames that the file lacks as 0 and counts them as damage,
+            ``"raise"`` makes them an error, whatever `on_damage` says.
+        on_damage
+            What to do about a damaged file that can be opened nevertheless: ``"warn"``
+            gives one `Nd2Warning` that tells of all that is damaged or lost,
+            ``"raise"`` makes it an error, ``"ignore"`` says nothing.
+            ``ds.nd2.damage`` has the same as texts.
         """
         from limnd2_xr.arrays.dataset import open_dataset
 
@@ -94,6 +100,7 @@ class Nd2BackendEntrypoint(BackendEntrypoint):
             storage_options=storage_options,
             full_dims=full_dims,
             missing=missing,
+            on_damage=on_damage,
         )
 
     def open_groups_as_dict(
@@ -104,12 +111,13 @@ class Nd2BackendEntrypoint(BackendEntrypoint):
         storage_options: dict[str, Any] | None = None,
         full_dims: bool = False,
         missing: Literal["fill", "raise"] = "fill",
+        on_damage: Literal["raise", "warn", "ignore"] = "warn",
     ) -> dict[str, xr.Dataset]:
         """Return the datasets of a file by group path: the image at the root, then the rest.
 
         Parameters
         ----------
-        filename_or_obj, drop_variables, storage_options, full_dims, missing
+        filename_or_obj, drop_variables, storage_options, full_dims, missing, on_damage
             As for `open_dataset`.
         """
         from limnd2_xr.arrays.groups import open_groups
@@ -120,6 +128,7 @@ class Nd2BackendEntrypoint(BackendEntrypoint):
             storage_options=storage_options,
             full_dims=full_dims,
             missing=missing,
+            on_damage=on_damage,
         )
 
     def open_datatree(
@@ -130,12 +139,13 @@ class Nd2BackendEntrypoint(BackendEntrypoint):
         storage_options: dict[str, Any] | None = None,
         full_dims: bool = False,
         missing: Literal["fill", "raise"] = "fill",
+        on_damage: Literal["raise", "warn", "ignore"] = "warn",
     ) -> xr.DataTree:
         """Return everything in the file as a tree of datasets: the image at its root.
 
         Parameters
         ----------
-        filename_or_obj, drop_variables, storage_options, full_dims, missing
+        filename_or_obj, drop_variables, storage_options, full_dims, missing, on_damage
             As for `open_dataset`.
         """
         import xarray as xr
@@ -146,6 +156,7 @@ class Nd2BackendEntrypoint(BackendEntrypoint):
             storage_options=storage_options,
             full_dims=full_dims,
             missing=missing,
+            on_damage=on_damage,
         )
         tree = xr.DataTree.from_dict(groups)
         for path, dataset in groups.items():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from limnd2_xr.arrays.dataset import SOURCE_KEY
 from limnd2_xr.container.prefetch import RegionCache
+from limnd2_xr.damage import DamageReport
 from limnd2_xr.errors import CorruptChunk, Nd2Error
 from limnd2_xr.frames.opening import open_index
 from limnd2_xr.frames.table import FRAME_FAMILY
@@ -78,7 +79,7 @@ def list_chunks(spec: SourceSpec) -> list[ChunkInfo]:
         The file.
     """
     with spec.open() as source:
-        index = open_index(source).index
+        index = _index(source)
         found = [
             ChunkInfo(
                 name=name, offset=entry.offset, nbytes=entry.nbytes, encoding=kind
@@ -86,6 +87,12 @@ def list_chunks(spec: SourceSpec) -> list[ChunkInfo]:
             for name, entry, kind in _with_kinds(source, index)
         ]
     return sorted(found, key=lambda chunk: chunk.offset)
+
+
+def _index(source: ByteSource) -> ChunkIndex:
+    """Chunks of a file; what is damaged was told when it was opened."""
+    with DamageReport(source.name, "ignore"):
+        return open_index(source).index
 
 
 def _with_kinds(source: ByteSource, index: ChunkIndex) -> Any:
@@ -151,7 +158,7 @@ def read_chunk(spec: SourceSpec, name: str, *, raw: bool = False) -> Any:
     """
     full = name if name.endswith("!") else f"{name}!"
     with spec.open() as source:
-        entry = open_index(source).index.find(full)
+        entry = _index(source).find(full)
         if entry is None:
             raise KeyError(f"{spec.name} has no chunk {full}")
         payload = RegionCache(source).chunks({full: entry})[full]

@@ -16,14 +16,18 @@ from limnd2_xr.arrays.lazy import FrameArray
 from limnd2_xr.frames.store import FrameStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
+    from limnd2_xr.damage import OnDamage
     from limnd2_xr.frames.store import MissingFrames, StoreState
 
 __all__ = [
     "BLOCK_NBYTES",
+    "DAMAGE_KEY",
     "IMAGE",
+    "OPTIONS_KEY",
     "SOURCE_KEY",
+    "image_encoding",
     "image_of",
     "open_dataset",
     "open_state",
@@ -37,6 +41,15 @@ IMAGE = "image"
 SOURCE_KEY = "nd2_source"
 """In the encoding of the image: the `SourceSpec` of its file, for writing it again."""
 
+OPTIONS_KEY = "nd2_options"
+"""In the encoding of the image: with which options its file was opened."""
+
+DAMAGE_KEY = "nd2_damage"
+"""In the encoding of the image: what of its file was found damaged, as texts."""
+
+_ENCODING = {"compression", "level", "significant_bits", "dtype", "scale"}
+"""What can be chosen of the image when it is written."""
+
 BLOCK_NBYTES = 96 * 2**20
 """About this much makes a good dask block: between 64 and 128 MiB."""
 
@@ -48,6 +61,7 @@ def open_dataset(
     storage_options: dict[str, Any] | None = None,
     full_dims: bool = False,
     missing: MissingFrames = "fill",
+    on_damage: OnDamage = "warn",
 ) -> xr.Dataset:
     """Open a file as a lazy dataset; only metadata are read.
 
@@ -62,7 +76,9 @@ def open_dataset(
     full_dims
         Give the image all of T, P, Z, C, Y and X.
     missing
-        Warn about frames that the file lacks and read them as 0, or raise.
+        Read frames that the file lacks as 0, which counts as damage, or raise.
+    on_damage
+        Warn once of everything that is damaged, make that an error, or say nothing.
 
     Returns
     -------
@@ -71,12 +87,44 @@ def open_dataset(
         and, for RGB, S.
     """
     state = open_state(
-        file, storage_options=storage_options, full_dims=full_dims, missing=missing
+        file,
+        storage_options=storage_options,
+        full_dims=full_dims,
+        missing=missing,
+        on_damage=on_damage,
     )
     names = (
         [drop_variables] if isinstance(drop_variables, str) else drop_variables or ()
     )
-    return dataset_of(state, frozenset(names))
+    dataset = dataset_of(state, frozenset(names))
+    remember_opening(
+        dataset,
+        state.damage,
+        drop_variables=tuple(names),
+        full_dims=full_dims,
+        missing=missing,
+        on_damage=on_damage,
+    )
+    return dataset
+
+
+def remember_opening(
+    dataset: xr.Dataset, damage: tuple[str, ...], **options: Any
+) -> None:
+    """Note in the encoding how a file was opened, and what was damaged.
+
+    Parameters
+    ----------
+    dataset
+        Of the image.
+    damage
+        What was damaged.
+    **options
+        Arguments of `open_dataset` but for the file.
+    """
+    for encoding in (dataset.encoding, *(v.encoding for v in dataset.values())):
+        encoding[OPTIONS_KEY] = options
+        encoding[DAMAGE_KEY] = damage
 
 
 def open_state(
@@ -85,10 +133,11 @@ def open_state(
     storage_options: dict[str, Any] | None = None,
     full_dims: bool = False,
     missing: MissingFrames = "fill",
+    on_damage: OnDamage = "warn",
 ) -> StoreState:
     """Return what opening a file finds out; arguments as for `open_dataset`."""
     with FrameStore.open(
-        file, storage_options=storage_options, missing=missing
+        file, storage_options=storage_options, missing=missing, on_damage=on_damage
     ) as store:
         state = store.state
     if full_dims:
@@ -158,6 +207,31 @@ def image_of(dataset: xr.Dataset) -> xr.DataArray:
         if image.attrs.get(name) == value and name in dataset.attrs:
             attrs[name] = dataset.attrs[name]
     return image.assign_attrs(attrs)
+
+
+def image_encoding(
+    image: xr.DataArray, encoding: Mapping[str, Mapping[str, Any]] | None
+) -> dict[str, Any]:
+    """Return how the image is to be stored, from the `encoding` of `to_nd2`.
+
+    Raises
+    ------
+    ValueError
+        If it names another variable, or says what there is no choice of.
+    """
+    given = {str(name): dict(value) for name, value in (encoding or {}).items()}
+    options = given.pop(str(image.name), {})
+    if given:
+        raise ValueError(
+            f"encoding names {', '.join(given)}, but the image is {image.name!r}"
+        )
+    unknown = sorted(options.keys() - _ENCODING)
+    if unknown:
+        raise ValueError(
+            f"encoding has {', '.join(unknown)}; possible are "
+            f"{', '.join(sorted(_ENCODING))}"
+        )
+    return options
 
 
 def reopened(state: StoreState, mode: str) -> FrameStore:

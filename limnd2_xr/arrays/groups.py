@@ -9,11 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from xarray.backends import CachingFileManager
 
-from limnd2_xr.arrays.dataset import dataset_of, open_state, reopened
+from limnd2_xr.arrays.dataset import (
+    dataset_of,
+    open_state,
+    remember_opening,
+    reopened,
+)
 from limnd2_xr.arrays.labels import labels_group
 from limnd2_xr.arrays.levels import levels_group
 from limnd2_xr.arrays.regions_of_interest import rois_group
+from limnd2_xr.arrays.results import companion_of, open_results
 from limnd2_xr.arrays.tables import events_group, recorded_group
+from limnd2_xr.container.source import SourceSpec
+from limnd2_xr.damage import DamageReport, report_damage
 from limnd2_xr.errors import Nd2Error, warn_user
 
 if TYPE_CHECKING:
@@ -21,6 +29,7 @@ if TYPE_CHECKING:
 
     import xarray as xr
 
+    from limnd2_xr.damage import OnDamage
     from limnd2_xr.frames.store import FrameStore, MissingFrames, StoreState
 
 __all__ = ["groups_of", "open_groups"]
@@ -33,22 +42,34 @@ def open_groups(
     storage_options: dict[str, Any] | None = None,
     full_dims: bool = False,
     missing: MissingFrames = "fill",
+    on_damage: OnDamage = "warn",
 ) -> dict[str, xr.Dataset]:
     """Open a file as datasets by group path, e.g. ``"/"`` and ``"/labels"``.
 
     Parameters
     ----------
-    file, drop_variables, storage_options, full_dims, missing
+    file, drop_variables, storage_options, full_dims, missing, on_damage
         As for `limnd2_xr.arrays.dataset.open_dataset`; variables are dropped from the
         image.
     """
-    state = open_state(
-        file, storage_options=storage_options, full_dims=full_dims, missing=missing
-    )
+    spec = SourceSpec.of(file, storage_options)
     names = (
         [drop_variables] if isinstance(drop_variables, str) else drop_variables or ()
     )
-    return {"/": dataset_of(state, frozenset(names)), **groups_of(state)}
+    with DamageReport(spec.name, on_damage) as report:
+        state = open_state(
+            spec, full_dims=full_dims, missing=missing, on_damage=on_damage
+        )
+        groups = {"/": dataset_of(state, frozenset(names)), **groups_of(state)}
+    remember_opening(
+        groups["/"],
+        report.texts,
+        drop_variables=tuple(names),
+        full_dims=full_dims,
+        missing=missing,
+        on_damage=on_damage,
+    )
+    return groups
 
 
 def groups_of(state: StoreState) -> dict[str, xr.Dataset]:
@@ -71,7 +92,7 @@ def groups_of(state: StoreState) -> dict[str, xr.Dataset]:
             made = build(state, manager)
         except Nd2Error as error:
             located = error.located(path=state.spec.name)
-            warn_user(f"{located}; this part of the file is left out")
+            report_damage(located, "this part of the file is left out")
             continue
         for path, dataset in made.items():
             dataset.encoding["source"] = state.spec.name
@@ -82,8 +103,39 @@ def groups_of(state: StoreState) -> dict[str, xr.Dataset]:
     return groups
 
 
+def results_group(
+    state: StoreState, manager: CachingFileManager[FrameStore]
+) -> dict[str, xr.Dataset]:
+    """Return the tables of analyses from the ``.h5`` beside the file, if there is one.
+
+    Parameters
+    ----------
+    state
+        What opening the file found out.
+    manager
+        Owner of the open file, which this does not need.
+    """
+    del manager
+    companion = companion_of(state.spec.location) if state.spec.kind == "path" else None
+    if companion is None:
+        return {}
+    try:
+        found = open_results(companion)
+    except ImportError as error:
+        warn_user(f"{error}; the results are left out")
+        return {}
+    return {f"/{path}": dataset for path, dataset in found.items()}
+
+
 _BUILDERS: tuple[
     Callable[[StoreState, CachingFileManager[FrameStore]], dict[str, xr.Dataset]],
     ...,
-] = (labels_group, rois_group, recorded_group, events_group, levels_group)
+] = (
+    labels_group,
+    rois_group,
+    recorded_group,
+    events_group,
+    levels_group,
+    results_group,
+)
 """Each makes the groups of one kind of content."""

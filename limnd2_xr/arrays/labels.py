@@ -161,7 +161,7 @@ def labels_like(obj: xr.Dataset | xr.DataArray, spec: SourceSpec) -> xr.Dataset:
     ValueError
         If the object has labels that the file does not have.
     """
-    state = open_state(spec)
+    state = open_state(spec, on_damage="ignore")  # told when it was opened
     whole = labels_group(state, OpenWhileRead(state)).get(GROUP, xr.Dataset())
     picks = {}
     for dim in whole.dims:

@@ -16,6 +16,7 @@ import numpy as np
 from limnd2_xr.arrays.attrs import document_of
 from limnd2_xr.arrays.dataset import SOURCE_KEY, dataset_of
 from limnd2_xr.arrays.readback import Known
+from limnd2_xr.damage import DamageReport
 from limnd2_xr.errors import Nd2Error
 from limnd2_xr.frames.opening import find_frames, open_index, read_raw
 from limnd2_xr.frames.store import StoreState
@@ -181,10 +182,11 @@ def _knows_frames(image: xr.DataArray, state: StoreState, known: Known) -> bool:
 
 def _open(spec: SourceSpec) -> _File:
     with spec.open() as source:
-        opened = open_index(source)
-        raw = read_raw(opened)
-        document, records = Nd2Document.from_raw(raw)
-        axes, table = find_frames(source, opened, document)
+        with DamageReport(spec.name, "ignore"):  # told when it was opened
+            opened = open_index(source)
+            raw = read_raw(opened)
+            document, records = Nd2Document.from_raw(raw)
+            axes, table = find_frames(source, opened, document)
         state = StoreState(
             spec=spec,
             stamp=source.stamp,

@@ -11,7 +11,8 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from limnd2_xr.errors import CorruptChunk, StaleFile, warn_user
+from limnd2_xr.damage import report_damage
+from limnd2_xr.errors import CorruptChunk, StaleFile
 from limnd2_xr.model.results import (
     ATTRIBUTES,
     ColumnInfo,
@@ -457,4 +458,6 @@ def _cell(value: object) -> str:
 
 
 def _warn(source: _ResultsFile, what: str, error: BaseException) -> None:
-    warn_user(f"{source.path}: {what} cannot be read and is left out: {error}")
+    report_damage(
+        f"{what} cannot be read and is left out: {error}", path=str(source.path)
+    )

@@ -8,7 +8,9 @@ import numpy as np
 import xarray as xr
 
 from limnd2_xr.arrays.coords import coordinates
-from limnd2_xr.errors import Nd2Error, warn_user
+from limnd2_xr.arrays.table_columns import text_column, whole_column
+from limnd2_xr.damage import report_damage
+from limnd2_xr.errors import Nd2Error
 from limnd2_xr.model.events import EVENT_CHUNKS, merged_events, parse_events
 from limnd2_xr.model.recorded import (
     column_chunk,
@@ -31,10 +33,12 @@ if TYPE_CHECKING:
 __all__ = [
     "EVENTS",
     "RECORDED",
+    "events_dataset",
     "events_group",
     "events_of",
     "recorded_group",
     "table_of",
+    "variable_name",
 ]
 
 RECORDED: Final = "/recorded"
@@ -107,7 +111,7 @@ def _columns(store: FrameStore) -> dict[str, NDArray[Any]]:
             )
         except Nd2Error as error:
             located = error.located(path=store.source_name, chunk=name)
-            warn_user(f"{located}; this column is left out")
+            report_damage(located, "this column is left out")
     return found
 
 
@@ -139,12 +143,20 @@ def events_of(store: FrameStore) -> tuple[Event, ...]:
             sources[name] = parse_events(decode(store.read_chunk(name)))
         except Nd2Error as error:
             located = error.located(path=store.source_name, chunk=name)
-            warn_user(f"{located}; its events are left out")
+            report_damage(located, "its events are left out")
     return merged_events(sources)
 
 
 def events_dataset(events: Sequence[Event]) -> xr.Dataset:
-    """Events as columns along the dim ``event``."""
+    """Events as columns along the dim ``event``.
+
+    `limnd2_xr.arrays.event_writing.events_from_dataset` is the inverse.
+
+    Parameters
+    ----------
+    events
+        As a file has them.
+    """
     phases = [event.stimulation for event in events]
     numbers: dict[str, tuple[list[Any], str, str]] = {
         "time": ([e.time_s for e in events], "time since the start", "s"),
@@ -158,7 +170,7 @@ def events_dataset(events: Sequence[Event]) -> xr.Dataset:
         "stimulation": ["" if s is None else s.type_text for s in phases],
         "stimulation_description": ["" if s is None else s.description for s in phases],
     }
-    codes = {
+    codes: dict[str, list[int]] = {
         "meaning_code": [event.meaning for event in events],
         "id": [event.id for event in events],
         "stimulation_type": [-1 if s is None else s.type for s in phases],
@@ -170,9 +182,9 @@ def events_dataset(events: Sequence[Event]) -> xr.Dataset:
         attrs = {"long_name": title, "units": unit}
         variables[name] = xr.Variable("event", np.asarray(values, np.float64), attrs)
     for name, strings in texts.items():
-        variables[name] = xr.Variable("event", np.array(strings, np.str_))
+        variables[name] = xr.Variable("event", text_column(strings))
     for name, whole in codes.items():
-        variables[name] = xr.Variable("event", np.array(whole, np.int64))
+        variables[name] = xr.Variable("event", whole_column(whole))
     return xr.Dataset(variables)
 
 

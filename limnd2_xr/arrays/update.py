@@ -17,6 +17,7 @@ from limnd2_xr.arrays.origin import read_payload
 from limnd2_xr.arrays.units import in_unit
 from limnd2_xr.container.source import SourceSpec
 from limnd2_xr.container.update import update_chunks
+from limnd2_xr.damage import DamageReport
 from limnd2_xr.errors import UnsupportedFeature
 from limnd2_xr.frames.opening import find_frames, open_index, read_raw
 from limnd2_xr.model.document import Nd2Document
@@ -103,7 +104,7 @@ def update_nd2(
     spec = SourceSpec.of(os.fspath(path))
     if spec.kind != "path":
         raise ValueError(f"{path} is not a file on this machine: it cannot be changed")
-    with spec.open() as source:
+    with spec.open() as source, DamageReport(spec.name, "warn"):
         opened = open_index(source)
         raw = read_raw(opened)
         document, records = Nd2Document.from_raw(raw)

@@ -46,6 +46,7 @@ _REGION_NBYTES = 64 * 1024
 _PIECE_NBYTES = 64 << 20
 _MAP_HEADER_NBYTES = HEADER_NBYTES + len(FILEMAP_NAME)
 _ANY_SIZE = 1 << 66
+_NO_FOOTER = "the file does not end with a chunk map footer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +63,15 @@ class LoadedIndex:
         Why the file's chunk map was not taken as it is, None where it was.
     prefetch
         The head and the tail of the file, for reading metadata chunks from.
+    is_unfinished
+        Whether the file ends without a map, as one does that is still being written.
     """
 
     version: tuple[int, int]
     index: ChunkIndex
     rebuilt: str | None
     prefetch: RegionCache
+    is_unfinished: bool = False
 
 
 def read_index(source: ByteSource) -> LoadedIndex:
@@ -104,17 +108,19 @@ def read_index(source: ByteSource) -> LoadedIndex:
     except Nd2Error as error:
         raise error.located(path=source.name) from error.__cause__
     prefetch.fetch([(size - _REGION_NBYTES, size)])
+    unfinished = False
     try:
         index, rebuilt = _read_map(prefetch)
     except CorruptChunk as error:
         index, rebuilt = scan_chunks(source), f"{error.reason}; the file was scanned"
+        unfinished = error.reason == _NO_FOOTER
     else:
         inside = index.within(size)
         if len(inside) < len(index):
             count = len(index) - len(inside)
             rebuilt = f"{count} chunks are listed outside the file; it was scanned"
             index = rebuild_index(source, inside)
-    return LoadedIndex(version, index, rebuilt, prefetch)
+    return LoadedIndex(version, index, rebuilt, prefetch, unfinished)
 
 
 def _read_map(prefetch: RegionCache) -> tuple[ChunkIndex, str | None]:
@@ -122,7 +128,7 @@ def _read_map(prefetch: RegionCache) -> tuple[ChunkIndex, str | None]:
     size = prefetch.source.size
     signature, offset = FOOTER.unpack(prefetch.read(size - FOOTER.size, FOOTER.size))
     if signature != MAP_SIGNATURE:
-        reason = "the file does not end with a chunk map footer"
+        reason = _NO_FOOTER
     elif not offset:
         reason = "the chunk map footer holds no offset"
     else:

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from limnd2_xr.container.chunk_format import ALIGNMENT, parse_header
+from limnd2_xr.container.chunk_format import ALIGNMENT, FILEMAP_NAME, parse_header
 from limnd2_xr.container.chunk_index import check_entries, read_index
+from limnd2_xr.container.cut_short import find_cut_chunk
 from limnd2_xr.container.scan import rebuild_index
-from limnd2_xr.errors import CorruptChunk, warn_user
+from limnd2_xr.damage import report_damage
+from limnd2_xr.errors import CorruptChunk
+from limnd2_xr.frames.guessed_attributes import guess_attributes
 from limnd2_xr.frames.layout import PixelLayout
 from limnd2_xr.frames.table import (
     FRAME_FAMILY,
@@ -80,6 +83,10 @@ class SoundIndex:
     """Bytes from the start of a frame's chunk to its pixels, as a sample has it."""
     payloads: Mapping[str, bytes]
     """Payloads of the metadata chunks, trees and plain arrays."""
+    source: ByteSource
+    """The open file."""
+    is_unfinished: bool = False
+    """Whether the file ends without a map, as one does that is still being written."""
 
 
 def open_index(source: ByteSource) -> SoundIndex:
@@ -90,8 +97,8 @@ def open_index(source: ByteSource) -> SoundIndex:
 
     Raises
     ------
-    CorruptChunk
-        If the file has no image attributes.
+    NotAnNd2File
+        If it is something else.
 
     Warns
     -----
@@ -111,17 +118,42 @@ def open_index(source: ByteSource) -> SoundIndex:
             index, payloads = found, None
             reason = f"{lacking} is not listed; the file was scanned"
     if reason is not None:
-        family = index.family(FRAME_FAMILY)
-        warn_user(
-            f"{source.name}: the chunk map is damaged or missing: {reason}; "
-            f"{len(family) if family else 0} frames were found"
-        )
+        _report_map(source, index, reason, is_unfinished=loaded.is_unfinished)
     return SoundIndex(
         version=loaded.version,
         index=index,
         header_nbytes=_header_nbytes(index, prefetch),
         payloads=payloads or _readable_payloads(index, prefetch),
+        source=source,
+        is_unfinished=loaded.is_unfinished,
     )
+
+
+def _report_map(
+    source: ByteSource, index: ChunkIndex, reason: str, *, is_unfinished: bool
+) -> None:
+    """Tell that the chunk map was not used, what was found without it and what was lost."""
+    frames = index.family(FRAME_FAMILY)
+    count = f"{len(frames) if frames else 0} frames were found"
+    if is_unfinished:
+        count += (
+            "; so ends a file that is still being written (open it again later to see"
+            " more), that was cut short, or whose acquisition was interrupted"
+        )
+    report_damage(
+        f"the chunk map is damaged or missing: {reason}; {count}",
+        path=source.name,
+        chunk=FILEMAP_NAME,
+    )
+    cut = find_cut_chunk(source, index)
+    if cut is not None and cut.name != FILEMAP_NAME:
+        report_damage(
+            f"the file ends {cut.end - source.size} bytes before the chunk does",
+            "it is left out",
+            path=source.name,
+            chunk=cut.name,
+            offset=cut.offset,
+        )
 
 
 def _metadata_entries(index: ChunkIndex) -> dict[str, Entry]:
@@ -154,9 +186,7 @@ def _readable_payloads(index: ChunkIndex, prefetch: RegionCache) -> dict[str, by
         try:
             payloads |= prefetch.chunks({name: entry})
         except CorruptChunk as error:
-            if name in ATTRIBUTES:
-                raise
-            warn_user(f"metadata left out: {error}")
+            report_damage(error, "these metadata are left out")
     return payloads
 
 
@@ -234,7 +264,7 @@ def read_metadata(opened: SoundIndex) -> tuple[Nd2Document, FrameRecords]:
     Raises
     ------
     CorruptChunk
-        If there are no image attributes, or they are damaged.
+        If there are no image attributes, and the frames do not tell their size.
 
     Warns
     -----
@@ -255,7 +285,7 @@ def read_raw(opened: SoundIndex) -> RawMetadata:
     Raises
     ------
     CorruptChunk
-        If there are no image attributes, or they are damaged.
+        If there are no image attributes, and the frames do not tell their size.
 
     Warns
     -----
@@ -271,13 +301,9 @@ def read_raw(opened: SoundIndex) -> RawMetadata:
         try:
             levels[name] = _decode(payload, name, opened.index)
         except CorruptChunk as error:
-            if name in ATTRIBUTES:
-                raise
-            warn_user(f"metadata left out: {error}")
+            report_damage(error, "these metadata are left out")
     if not any(name in levels for name in ATTRIBUTES):
-        raise CorruptChunk(
-            f"the file has no chunk {ATTRIBUTES[0]}, hence no image size"
-        )
+        levels[ATTRIBUTES[0]] = guess_attributes(opened.source, opened.index, levels)
     return RawMetadata(version=opened.version, levels=levels, data=data)
 
 
@@ -328,10 +354,14 @@ def find_frames(
     axes = document.axes(len(numbers), int(numbers[-1]) + 1 if len(numbers) else 0)
     beyond = int((numbers >= axes.n_frames).sum() + (numbers < 0).sum())
     if beyond:
-        warn_user(
-            f"{source.name}: the file holds {beyond} frames more than its loops "
-            f"({_in_words(axes)}) have places for; they are left out"
+        report_damage(
+            f"the file holds {beyond} frames more than its loops ({_in_words(axes)}) have"
+            " places for",
+            "they are left out",
+            path=source.name,
         )
+    if not opened.is_unfinished:
+        _report_count(source, document, len(numbers))
     table = FrameTable(
         layout=layout,
         numbers=numbers,
@@ -342,6 +372,19 @@ def find_frames(
         first_number=first,
     )
     return axes, table
+
+
+def _report_count(source: ByteSource, document: Nd2Document, present: int) -> None:
+    """Tell if the attributes promise fewer frames than there are; missing ones are told."""
+    declared = document.attributes.sequence_count
+    if declared >= present:
+        return
+    reason = (
+        f"the attributes promise {declared} frames"
+        if declared
+        else "no frames are counted, as in a file that was not finished"
+    )
+    report_damage(f"{reason}; there are {present}", path=source.name)
 
 
 def _in_words(axes: Axes) -> str:

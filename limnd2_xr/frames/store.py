@@ -8,7 +8,7 @@ that it is still the same, and reads: it parses nothing again.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,7 +17,8 @@ import numpy as np
 from limnd2_xr.container.chunk_index import ChunkIndex
 from limnd2_xr.container.prefetch import RegionCache
 from limnd2_xr.container.source import SourceSpec
-from limnd2_xr.errors import CorruptChunk, Nd2Error, StaleFile, warn_user
+from limnd2_xr.damage import DamageReport, check_on_damage, report_damage
+from limnd2_xr.errors import CorruptChunk, Nd2Error, StaleFile
 from limnd2_xr.frames.display import read_ranges
 from limnd2_xr.frames.opening import find_frames, open_index, read_metadata
 from limnd2_xr.frames.planner import normalize, outer_shape, pick_array
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from limnd2_xr.frames.table import FrameTable
     from limnd2_xr.model.axes import Axes
     from limnd2_xr.model.document import Nd2Document
+    from limnd2_xr.damage import OnDamage
     from limnd2_xr.model.records import FrameRecords
     from limnd2_xr.model.wells import PositionWells
 
@@ -70,6 +72,12 @@ class StoreState:
     @cached_property
     def token(self) -> str:
         """Digest that is equal for equal files opened from the same place."""
+    is_unfinished: bool = False
+    """Whether the file ended without a chunk map, and may have become longer since."""
+    damage: tuple[str, ...] = ()
+    """What was found damaged."""
+    on_damage: OnDamage = "warn"
+    """What to do about damage that reading finds later."""
         parts = (self.spec.location, self.stamp, self.table.token, self.axes)
         digest = hashlib.blake2b(repr(parts).encode(), digest_size=16)
         if isinstance(self.spec.content, bytes):
@@ -132,26 +140,31 @@ class FrameStore:
         """Open a file and read its metadata, but no pixels.
 
         Parameters
+        on_damage: OnDamage = "warn",
         ----------
         file
             Path, URL, bytes, binary file object or `SourceSpec`.
         storage_options
             For a URL: arguments of the fsspec filesystem.
         missing
-            Warn once about frames that the file lacks and read them as zeros, or raise.
+            Read frames that the file lacks as zeros, which counts as damage, or raise.
+        on_damage
+            Warn once of everything that is damaged, make that an error, or say nothing.
 
         Raises
         ------
         NotAnNd2File
             If it is something else.
         Nd2Error
-            If it is damaged beyond what can be mended, or lacks frames and `missing`
-            is ``"raise"``.
+            If it is damaged beyond what can be mended, if it is damaged and
+            `on_damage` is ``"raise"``, or if it lacks frames and `missing` is
+            ``"raise"``.
 
         Warns
         -----
         Nd2Warning
-            If the chunk map had to be rebuilt, metadata are damaged or frames missing.
+            Once, if the chunk map had to be rebuilt, metadata are damaged or frames
+            missing.
         """
         if missing not in {"fill", "raise"}:
             raise ValueError(f'missing must be "fill" or "raise", not {missing!r}')
@@ -159,11 +172,14 @@ class FrameStore:
             file
             if isinstance(file, SourceSpec)
             else SourceSpec.of(file, storage_options)
+        check_on_damage(on_damage)
         )
         source = spec.open()
         try:
-            state = _find_out(spec, source)
-            _report_missing(state, missing)
+            with DamageReport(spec.name, on_damage) as report:
+                state = _find_out(spec, source)
+                _report_missing(state, missing)
+            state = replace(state, damage=report.texts, on_damage=on_damage)
         except Nd2Error as error:
             source.close()
             if error.path is None:
@@ -184,7 +200,9 @@ class FrameStore:
             If the file is no longer what it was.
         """
         source = state.spec.open()
-        if source.stamp != state.stamp:
+        # What was found in a file that is still being written stays where it is.
+        has_grown = state.is_unfinished and source.stamp.size >= state.stamp.size
+        if source.stamp != state.stamp and not has_grown:
             source.close()
             raise StaleFile(
                 "the file changed since it was opened "
@@ -384,7 +402,8 @@ class FrameStore:
     @cached_property
     def _display_ranges(self) -> NDArray[np.float64]:
         attributes, layout = self.document.attributes, self.table.layout
-        return read_ranges(self._source, self.state.chunks, attributes, layout)
+        with DamageReport(self.source_name, self.state.on_damage):
+            return read_ranges(self._source, self.state.chunks, attributes, layout)
 
     @cached_property
     def _stored_times(self) -> NDArray[np.float64]:
@@ -436,4 +455,5 @@ def _report_missing(state: StoreState, missing: MissingFrames) -> None:
     )
     if missing == "raise":
         raise CorruptChunk(text, path=state.spec.name)
-    warn_user(f"{state.spec.name}: {text}; they read as 0")
+    report_damage(text, "they read as 0", path=state.spec.name)
+        is_unfinished=opened.is_unfinished,

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import numpy as np
 
-from limnd2_xr.errors import CorruptChunk, warn_user
+from limnd2_xr.damage import report_damage
+from limnd2_xr.errors import CorruptChunk
 from limnd2_xr.model.fields import finite, integer
 
 if TYPE_CHECKING:
@@ -183,9 +184,9 @@ def _significant(level: Level, bits: int) -> int:
     value = integer(level, "uiBpcSignificant", bits)
     if 1 <= value <= bits:
         return value
-    warn_user(
-        f"field uiBpcSignificant is {value} of {bits} stored bits; "
-        f"all {bits} are taken as significant"
+    report_damage(
+        f"field uiBpcSignificant is {value} of {bits} stored bits",
+        f"all {bits} are taken as significant",
     )
     return bits
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
-from limnd2_xr.errors import CorruptChunk, warn_user
+from limnd2_xr.damage import report_damage
+from limnd2_xr.errors import CorruptChunk
 from limnd2_xr.model import raw as chunks
 from limnd2_xr.model.attributes import Attributes
 from limnd2_xr.model.axes import Axes
@@ -329,4 +330,4 @@ def _in_chunk(error: CorruptChunk, chunk: str | None) -> CorruptChunk:
 
 
 def _warn(error: CorruptChunk, chunk: str | None, what: str) -> None:
-    warn_user(f"{_in_chunk(error, chunk)}; {what} left out")
+    report_damage(_in_chunk(error, chunk), f"{what} left out")

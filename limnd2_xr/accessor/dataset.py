@@ -1,0 +1,139 @@
+"""``ds.nd2``: the file behind a dataset, and writing it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import xarray as xr
+
+from limnd2_xr.accessor.reading import Nd2FileAccessor, remembered
+from limnd2_xr.accessor.writing import write
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+    from dask.delayed import Delayed
+
+    from limnd2_xr.arrays.beside import Columns, Events, Rois
+    from limnd2_xr.arrays.label_layers import Labels
+    from limnd2_xr.arrays.write_plan import OnLoss
+
+__all__ = ["Nd2DatasetAccessor"]
+
+
+@xr.register_dataset_accessor("nd2")
+class Nd2DatasetAccessor(Nd2FileAccessor):
+    """``ds.nd2``: the file behind a dataset, and writing it."""
+
+    def refresh(self) -> xr.Dataset:
+        """Open the file behind the dataset anew, with what is in it now.
+
+        For a file that is still being written: there are more frames each time. The
+        options are those that the file was opened with; selections are not repeated. An
+        image in dask blocks is so again.
+
+        Returns
+        -------
+        xarray.Dataset
+            The old one goes on to show what was there when it was opened.
+
+        Raises
+        ------
+        Nd2Error
+            If the dataset does not remember its file.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from limnd2_xr.testing.synthetic import SyntheticSpec, TimeLoop, build
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> path = build(SyntheticSpec(width=8, height=6)).save(folder.name + "/a.nd2")
+        >>> ds = xr.open_dataset(path)
+        >>> path = build(SyntheticSpec((TimeLoop(4),), width=8, height=6)).save(path)
+        >>> ds.nd2.refresh().sizes["T"]
+        4
+        >>> folder.cleanup()
+        """
+        from limnd2_xr.arrays.chunk_access import source_of
+        from limnd2_xr.arrays.dataset import OPTIONS_KEY
+
+        dataset = self._obj
+        assert isinstance(dataset, xr.Dataset)  # noqa: S101 - registered for datasets
+        return xr.open_dataset(
+            source_of(dataset),  # type: ignore[arg-type]  # xarray passes it on
+            engine="nd2",
+            chunks={} if dataset.chunks else None,
+            **(remembered(dataset, OPTIONS_KEY) or {}),
+        )
+
+    def to_nd2(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        encoding: Mapping[str, Mapping[str, Any]] | None = None,
+        labels: Labels | None = None,
+        rois: Rois | None = None,
+        events: Events | None = None,
+        columns: Columns | None = None,
+        pyramid: bool = False,
+        region: Mapping[str, slice | int] | None = None,
+        overwrite: bool = False,
+        compute: bool = True,
+        progress: bool = False,
+        on_loss: OnLoss = "warn",
+    ) -> Delayed | None:
+        """Write the image of the dataset to a .nd2 file, with its metadata.
+
+        As `Dataset.to_netcdf` does, but an existing file is refused without
+        `overwrite`, and the file has its name only once it is complete.
+
+        Parameters
+        ----------
+        path
+            Name of the file.
+        encoding
+            For the image variable, e.g. ``{"image": {"compression": "zlib"}}``: any of
+            `compression`, `level`, `significant_bits`, `dtype` and `scale` of
+            `Nd2DataArrayAccessor.write_nd2`.
+        labels, rois, events, columns, pyramid
+            What to write beside the image, as for `Nd2DataArrayAccessor.write_nd2`.
+        region, overwrite, compute, progress, on_loss
+            As for `Nd2DataArrayAccessor.write_nd2`.
+
+        Raises
+        ------
+        ValueError
+            If the dataset has several variables: a file holds one image.
+
+        Examples
+        --------
+        >>> import numpy as np, tempfile
+        >>> ds = xr.Dataset({"image": (("T", "Y", "X"), np.zeros((2, 8, 8), "u2"))})
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> ds.nd2.to_nd2(folder.name + "/out.nd2")
+        >>> with xr.open_dataset(folder.name + "/out.nd2") as again:
+        ...     print(dict(again.sizes))
+        {'T': 2, 'C': 1, 'Y': 8, 'X': 8}
+        >>> folder.cleanup()
+        """
+        from limnd2_xr.arrays.dataset import image_encoding, image_of
+
+        dataset = self._obj
+        assert isinstance(dataset, xr.Dataset)  # noqa: S101 - registered for datasets
+        image = image_of(dataset)
+        return write(
+            image,
+            path,
+            labels=labels,
+            rois=rois,
+            events=events,
+            columns=columns,
+            pyramid=pyramid,
+            region=region,
+            overwrite=overwrite,
+            compute=compute,
+            progress=progress,
+            on_loss=on_loss,
+            **image_encoding(image, encoding),
+        )
