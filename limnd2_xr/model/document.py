@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
@@ -47,6 +47,8 @@ RECORD_CHUNKS: Final[Mapping[str, str]] = {
 
 Report: TypeAlias = Callable[[CorruptChunk, "str | None", str], None]
 """Told of a damaged chunk: the error, the chunk's name, what of it is left out."""
+
+_ONLY_CALIBRATED: Final = ("dCalibration", "dAspect", "sObjective")
 
 _T = TypeVar("_T")
 
@@ -221,7 +223,8 @@ def parse_document(
     """
     chunk = partial(_Chunk.of, raw, report=report)
     attributes = _attributes(raw)
-    picture = chunk(chunks.PICTURE)
+    calibration = chunk(chunks.CALIBRATION)
+    picture = chunk(chunks.PICTURE).completed(calibration.level)
     text = chunk(chunks.TEXT_INFO).parse("text info", TextInfo.from_raw) or TextInfo()
     table = chunk(chunks.RECORDED_COLUMNS)
     columns = table.parse("recorded columns", parse_columns) or ()
@@ -236,7 +239,7 @@ def parse_document(
         experiment=loops.parse("loops", parse_experiment) or Experiment(),
         channels=channels or default_channels(attributes),
         picture=picture.parse("stage position", Picture.from_raw) or Picture(),
-        optics=_optics(picture, chunk(chunks.CALIBRATION), text.optics),
+        optics=_optics(picture, calibration, text.optics),
         acquisition=_acquisition(raw, picture),
         text=text,
         software=software or Software(),
@@ -261,6 +264,29 @@ class _Chunk:
         except CorruptChunk as error:
             report(error, name, "all of it is")
             return cls(name, None, report)
+
+    def completed(self, calibration: Level | None) -> _Chunk:
+        """Picture metadata with what only the calibration chunk of the file tells.
+
+        Old files may name the objective, or tell the pixel size, nowhere else (FORMAT
+        appendix A). "Not calibrated" counts where picture metadata say so.
+        """
+        if self.level is None or calibration is None:
+            return self
+        more = [n for n in _ONLY_CALIBRATED if n in calibration and n not in self.level]
+        if "wsObjectiveName" in self.level:
+            more = [name for name in more if name != "sObjective"]
+        if calibration.get("bValid") is False:
+            more = [name for name in more if name != "dCalibration"]
+        if not more:
+            return self
+        level = Level()
+        for name, kind, value in (
+            *zip(self.level.names, self.level.kinds, self.level.values, strict=True),
+            *((name, "", calibration[name]) for name in more),
+        ):
+            level.add(name, kind, value)
+        return replace(self, level=level)
 
     def parse(self, what: str, convert: Callable[[Level], _T]) -> _T | None:
         """Convert the chunk or a part of it; None with a report if damaged."""

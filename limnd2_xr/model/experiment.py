@@ -46,6 +46,7 @@ Dim: TypeAlias = Literal["U", "T", "P", "Z"]
 """Array dimension that a loop runs along."""
 
 _MAX_DEPTH: Final = 32
+_WRAPPERS: Final = ("SLxExperiment", "RLxExperiment")
 _MAX_NODES: Final = 10_000
 _MAX_COUNT: Final = 0xFFFF_FFFF
 
@@ -294,8 +295,9 @@ def _nodes(level: Level) -> list[Level]:
     found = []
     for child in level.levels():
         inner = unwrap(child)
-        if "eType" not in inner:
-            inner = inner.level("SLxExperiment", create=True)
+        for wrapper in _WRAPPERS:
+            if "eType" not in inner:
+                inner = inner.level(wrapper) or inner
         if "eType" in inner:
             found.append(inner)
     return found

@@ -24,6 +24,7 @@ __all__ = [
     "flag",
     "flags",
     "integer",
+    "items_by_number",
     "levels_by_number",
     "positive",
     "real",
@@ -172,7 +173,8 @@ def flags(level: Level, name: str) -> tuple[bool, ...]:
     if isinstance(value, bytes):
         return tuple(byte != 0 for byte in value)
     if isinstance(value, Level) and all(isinstance(v, int) for v in value.values):
-        return tuple(bool(v) for v in value.values)
+        items = items_by_number(value)
+        return tuple(bool(items[i]) for i in sorted(items))
     raise CorruptChunk(f"field {name} is {_shown(value)}, not a list of flags")
 
 
@@ -200,6 +202,29 @@ def levels_by_number(level: Level) -> list[Level]:
             found.append((int(match[1]) if match else -1, value))
     found.sort(key=lambda item: item[0])
     return [value for _, value in found]
+
+
+def items_by_number(level: Level) -> dict[int, Value]:
+    """Items of a list of values by the number that ends their names.
+
+    Format 2.x has lists that belong together, such as the X and the Y of all points
+    (``item_00000`` ...); what is left out of one of them must not shift the others. If
+    any name has no number, or one occurs twice, the stored order counts.
+
+    Examples
+    --------
+    >>> from limnd2_xr.variants.tree import Level
+    >>> level = Level()
+    >>> level.add("item_00002", "double", 5.0)
+    >>> level.add("item_00000", "double", 3.0)
+    >>> items_by_number(level)
+    {2: 5.0, 0: 3.0}
+    """
+    matches = [_NUMBER.search(name) for name in level.names]
+    numbers = [int(match[1]) for match in matches if match]
+    if len(set(numbers)) != len(level):
+        numbers = list(range(len(level)))
+    return dict(zip(numbers, level.values, strict=True))
 
 
 def unwrap(level: Level) -> Level:

@@ -17,6 +17,7 @@ from limnd2_xr.model.fields import (
     flag,
     flags,
     integer,
+    items_by_number,
     levels_by_number,
     text,
     unwrap,
@@ -213,16 +214,15 @@ def _listed_points(level: Level) -> list[Level]:
 def _column_points(level: Level) -> list[Level]:
     """One struct a position from the parallel lists of format 2.x."""
     columns = {
-        name: level.level(name, create=True)
+        name: items_by_number(level.level(name, create=True))
         for name in ("dPosX", "dPosY", "dPosZ", "dPFSOffset", "pPosName")
     }
-    n = max(len(columns["dPosX"]), len(columns["dPosY"]))
     points = []
-    for i in range(n):
+    for i in sorted(columns["dPosX"].keys() | columns["dPosY"].keys()):
         point = Level()
         for name, column in columns.items():
-            if i < len(column):
-                point.add(name, column.kinds[i], column.values[i])
+            if i in column:
+                point.add(name, "", column[i])
         points.append(point)
     return points
 

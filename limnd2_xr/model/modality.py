@@ -69,10 +69,10 @@ _OLD_CODES: Final = {
     6: 0x12,
     7: 0x22,
     8: 0x20_0201,
-    9: 0x201,
+    9: 0x80_0201,
     10: 0x40_0201,
     11: 0x80_0201,
-    12: 0x2000,
+    12: 0x2001,
 }
 
 
@@ -164,7 +164,8 @@ def known_bits() -> int:
 def mask_of_old_code(code: int) -> int:
     """Bits that stand for an ``eModality`` code of format 2.x (FORMAT 8.6).
 
-    Unknown codes are widefield fluorescence.
+    Unknown codes are widefield fluorescence. 9 (VAAS) is taken as the vendor's SDK and
+    nd2 take it; 12 (DSD) is fluorescence too, as the vendor's Python package has it.
 
     Examples
     --------
