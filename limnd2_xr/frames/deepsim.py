@@ -7,6 +7,7 @@ that a chunk is written as it was read.
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from dataclasses import dataclass
@@ -21,8 +22,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEEPSIM_FAMILY",
+    "DEEPSIM_HEAD_NBYTES",
+    "DeepSimHead",
     "DeepSimImages",
     "decode_deepsim",
+    "decode_deepsim_head",
     "deepsim_chunk_name",
     "encode_deepsim",
     "parse_deepsim_name",
@@ -37,7 +41,8 @@ _NAME: Final = re.compile(
 _HEAD: Final = struct.Struct("<QhhhQddHHhh")
 _SIZES: Final = struct.Struct("<QI")
 _SIZES_OFFSET: Final = 166
-_DATA_OFFSET: Final = _SIZES_OFFSET + _SIZES.size
+DEEPSIM_HEAD_NBYTES: Final = _SIZES_OFFSET + _SIZES.size
+"""Bytes before the texts and images."""
 _RESERVED_NBYTES: Final = _SIZES_OFFSET - _HEAD.size
 _PIXEL: Final = np.dtype("<u2")
 _INT16: Final = range(-(2**15), 2**15)
@@ -73,6 +78,36 @@ class DeepSimImages:
     """What lies between the fields of the header."""
     trailing: bytes = b""
     """What follows the images."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeepSimHead:
+    """What stands before the texts and images of a chunk, see `DeepSimImages`."""
+
+    size: int
+    count: int
+    height: int
+    width: int
+    psf: float
+    psf_default: float
+    iterations: int
+    iterations_default: int
+    roi_x: int
+    roi_y: int
+    key_nbytes: int
+    """Bytes of the key, which comes first."""
+    xml_nbytes: int
+    """Bytes of the calibration, which comes next."""
+
+    @property
+    def image_nbytes(self) -> int:
+        """Bytes of one raw image."""
+        return self.height * self.width * _PIXEL.itemsize
+
+    @property
+    def images_offset(self) -> int:
+        """Where the first raw image begins in the payload."""
+        return DEEPSIM_HEAD_NBYTES + self.key_nbytes + self.xml_nbytes
 
 
 def deepsim_chunk_name(component: int, frame: int) -> str:
@@ -118,47 +153,75 @@ def decode_deepsim(data: bytes) -> DeepSimImages:
     >>> found.images.shape, found.calibration_key
     ((2, 3, 4), 'k')
     """
-    if len(data) < _DATA_OFFSET:
-        raise CorruptChunk(f"{len(data)} bytes are no DeepSIM data")
-    size, width, height, count, nbytes, psf, psf_default, *rest = _HEAD.unpack_from(
-        data
-    )
-    iterations, iterations_default, roi_x, roi_y = rest
-    xml_nbytes, key_nbytes = _SIZES.unpack_from(data, _SIZES_OFFSET)
-    if width < 1 or height < 1 or count < 0 or nbytes != 2 * width * height:
-        raise CorruptChunk(
-            f"announces {count} DeepSIM images of {height} x {width} pixels and "
-            f"{nbytes} bytes"
-        )
-    texts = _DATA_OFFSET + key_nbytes
-    images = texts + xml_nbytes
-    end = images + count * nbytes
+    head = decode_deepsim_head(data)
+    texts = DEEPSIM_HEAD_NBYTES + head.key_nbytes
+    end = head.images_offset + head.count * head.image_nbytes
     if end > len(data):
         raise CorruptChunk(
             f"DeepSIM data end after {len(data)} of {end} bytes", offset=len(data)
         )
     try:
-        key = data[_DATA_OFFSET:texts].decode("utf-16-le", "surrogatepass")
-        xml = data[texts:images].decode("utf-8", "surrogateescape")
+        key = data[DEEPSIM_HEAD_NBYTES:texts].decode("utf-16-le", "surrogatepass")
+        xml = data[texts : head.images_offset].decode("utf-8", "surrogateescape")
     except UnicodeDecodeError as error:
         raise CorruptChunk(
             f"the key of the calibration is no text: {error.reason}",
-            offset=_DATA_OFFSET,
+            offset=DEEPSIM_HEAD_NBYTES,
         ) from None
-    pixels = np.frombuffer(data, _PIXEL, count * height * width, images)
+    shape = head.count, head.height, head.width
+    pixels = np.frombuffer(data, _PIXEL, math.prod(shape), head.images_offset)
     return DeepSimImages(
-        images=pixels.reshape(count, height, width).astype(np.uint16),
+        images=pixels.reshape(shape).astype(np.uint16),
         calibration_key=key,
         calibration_xml=xml,
+        psf=head.psf,
+        psf_default=head.psf_default,
+        iterations=head.iterations,
+        iterations_default=head.iterations_default,
+        roi_x=head.roi_x,
+        roi_y=head.roi_y,
+        size=None if head.size == len(data) else head.size,
+        reserved=data[_HEAD.size : _SIZES_OFFSET],
+        trailing=data[end:],
+    )
+
+
+def decode_deepsim_head(data: bytes) -> DeepSimHead:
+    """Return what stands before the texts and images of a chunk.
+
+    Parameters
+    ----------
+    data
+        The first `DEEPSIM_HEAD_NBYTES` bytes of its payload, or more.
+
+    Raises
+    ------
+    CorruptChunk
+        If there are fewer, or sizes contradict each other.
+    """
+    if len(data) < DEEPSIM_HEAD_NBYTES:
+        raise CorruptChunk(f"{len(data)} bytes are no DeepSIM data")
+    size, width, height, count, nbytes, *rest = _HEAD.unpack_from(data)
+    if width < 1 or height < 1 or count < 0 or nbytes != 2 * width * height:
+        raise CorruptChunk(
+            f"announces {count} DeepSIM images of {height} x {width} pixels and "
+            f"{nbytes} bytes"
+        )
+    psf, psf_default, iterations, iterations_default, roi_x, roi_y = rest
+    xml_nbytes, key_nbytes = _SIZES.unpack_from(data, _SIZES_OFFSET)
+    return DeepSimHead(
+        size=size,
+        count=count,
+        height=height,
+        width=width,
         psf=psf,
         psf_default=psf_default,
         iterations=iterations,
         iterations_default=iterations_default,
         roi_x=roi_x,
         roi_y=roi_y,
-        size=None if size == len(data) else size,
-        reserved=data[_HEAD.size : _SIZES_OFFSET],
-        trailing=data[end:],
+        key_nbytes=key_nbytes,
+        xml_nbytes=xml_nbytes,
     )
 
 
@@ -193,7 +256,7 @@ def encode_deepsim(raw: DeepSimImages) -> bytes:
     key = raw.calibration_key.encode("utf-16-le", "surrogatepass")
     xml = raw.calibration_xml.encode("utf-8", "surrogateescape")
     pixels = images.astype(_PIXEL, copy=False).tobytes()
-    total = _DATA_OFFSET + len(key) + len(xml) + len(pixels) + len(raw.trailing)
+    total = DEEPSIM_HEAD_NBYTES + len(key) + len(xml) + len(pixels) + len(raw.trailing)
     head = _HEAD.pack(
         total if raw.size is None else raw.size,
         width,

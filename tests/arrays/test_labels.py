@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
 
 import limnd2_xr
 from limnd2_xr.frames.masks import cut_tiles, encode_rle, encode_tile
@@ -67,6 +69,9 @@ def chunks() -> dict[str, bytes]:
     return made
 
 
+CHUNKS = chunks()
+
+
 def saved(tmp_path: Path, extra: dict[str, bytes]) -> Path:
     spec = SyntheticSpec(loops=LOOPS, width=50, height=40, extra_chunks=extra)
     return build(spec).save(tmp_path / "a.nd2")
@@ -93,6 +98,61 @@ def test_one_layer_of_one_frame_is_one_read(tmp_path: Path) -> None:
         with count_reads() as reads:
             layer.load()
         assert reads.reads == 1
+
+
+def tiles_read(layer: xr.DataArray) -> int:
+    with count_reads() as reads:
+        layer.load()
+    return reads.reads
+
+
+def test_of_a_layer_of_tiles_those_of_the_window_are_read(tmp_path: Path) -> None:
+    # Tiles of 32 x 32: a grid of 2 x 2.
+    with xr.open_datatree(saved(tmp_path, chunks()), engine="nd2") as tree:
+        layer = tree["labels"]["cells"]
+        expected = masks(1)
+        for window, tiles in (
+            ({"Y": slice(0, 32), "X": slice(5, 20)}, 1),
+            ({"Y": slice(20, 33), "X": slice(40, 45)}, 2),
+            ({"Y": slice(31, 33), "X": slice(31, 33)}, 4),
+            ({"Y": slice(None), "X": slice(None)}, 4),
+            ({"Y": [39, 3], "X": -1}, 2),
+            ({"Y": slice(None, None, -1), "X": 31}, 2),
+            ({"Y": slice(5, 5)}, 0),
+        ):
+            part = layer.isel({"T": 1, "Z": 0, **window})
+            assert tiles_read(part) == tiles
+            wanted = xr.DataArray(expected, dims=layer.dims).isel(T=1, Z=0, **window)
+            assert np.array_equal(part, wanted)
+        assert tiles_read(layer.isel(T=[0, 2], Z=0, Y=0, X=0)) == 2
+
+
+@given(st.data())
+def test_any_part_of_a_layer_of_tiles(data: st.DataObject) -> None:
+    indices = {
+        dim: data.draw(
+            st.integers(-length, length - 1)
+            | st.lists(st.integers(-length, length - 1), max_size=4)
+            | st.slices(length)
+        )
+        for dim, length in zip(("T", "Z", "Y", "X"), SHAPE, strict=True)
+    }
+    spec = SyntheticSpec(loops=LOOPS, width=50, height=40, extra_chunks=CHUNKS)
+    with xr.open_datatree(build(spec).data, engine="nd2") as tree:
+        part = tree["labels"]["cells"].isel(indices)
+        wanted = xr.DataArray(masks(1), dims=("T", "Z", "Y", "X")).isel(indices)
+        assert np.array_equal(part, wanted)
+
+
+def test_a_damaged_tile_names_its_chunk(tmp_path: Path) -> None:
+    name = "CustomDataSeq|TiledRasterBinaryData_9_1_0|4!"
+    with xr.open_datatree(
+        saved(tmp_path, chunks() | {name: b"nothing"}), engine="nd2"
+    ) as tree:
+        layer = tree["labels"]["cells"].isel(T=1, Z=1)
+        assert layer.isel(Y=slice(0, 32)).any()
+        with pytest.raises(limnd2_xr.CorruptChunk, match="_9_1_0"):
+            layer.isel(Y=35).load()
 
 
 def test_frames_without_a_chunk_have_no_objects(tmp_path: Path) -> None:
