@@ -50,9 +50,9 @@ def test_nd2_finds_what_was_written(path: Path) -> None:
         plate = file._rdr._decode_chunk(b"CustomData|WellPlateDesc_0!")
     found = lut["LutParam"]["CompLutParam"]
     # 65535 stands for the brightest value that 12 bits hold: 4095 (FORMAT 3).
-    assert (found["a00"]["MinSrc"], found["a00"]["MaxSrc"]) == (0, 13107)
-    assert (found["a01"]["MinSrc"], found["a01"]["MaxSrc"]) == (65535, 65535)
-    assert found["a01"]["GammaSrc"] == 0.5
+    assert (found["00"]["MinSrc"], found["00"]["MaxSrc"]) == (0, 13107)
+    assert (found["01"]["MinSrc"], found["01"]["MaxSrc"]) == (65535, 65535)
+    assert found["01"]["GammaSrc"] == 0.5
     wells = json.loads(zlib.decompress(stored))
     assert [well["seqIndex"] for well in wells] == [0, 1, 2, 3, 4, 5]
     assert [well["wellName"] for well in wells] == ["B3"] * 4 + ["D6"] * 2
