@@ -45,14 +45,19 @@ def path(tmp_path: Path) -> Path:
 def test_nd2_finds_what_was_written(path: Path) -> None:
     with nd2.ND2File(path) as file:
         np.testing.assert_array_equal(file.asarray(), image().values)
-        lut = file.custom_data["LUTDataV1_0"]
+        lut, plate = (
+            file._rdr._decode_chunk(name, strip_prefix=False)
+            for name in (
+                b"CustomDataVar|LUTDataV1_0!",
+                b"CustomData|WellPlateDesc_0!",
+            )
+        )
         stored = file._rdr._load_chunk(b"CustomData|WellPlateFrameInfoZJSON!")
-        plate = file._rdr._decode_chunk(b"CustomData|WellPlateDesc_0!")
-    found = lut["LutParam"]["CompLutParam"]
+    found = lut["m_sLutParam"]["sCompLutParam"]
     # 65535 stands for the brightest value that 12 bits hold: 4095 (FORMAT 3).
-    assert (found["00"]["MinSrc"], found["00"]["MaxSrc"]) == (0, 13107)
-    assert (found["01"]["MinSrc"], found["01"]["MaxSrc"]) == (65535, 65535)
-    assert found["01"]["GammaSrc"] == 0.5
+    assert (found["a00"]["uiMinSrc"], found["a00"]["uiMaxSrc"]) == (0, 13107)
+    assert (found["a01"]["uiMinSrc"], found["a01"]["uiMaxSrc"]) == (65535, 65535)
+    assert found["a01"]["dGammaSrc"] == 0.5
     wells = json.loads(zlib.decompress(stored))
     assert [well["seqIndex"] for well in wells] == [0, 1, 2, 3, 4, 5]
     assert [well["wellName"] for well in wells] == ["B3"] * 4 + ["D6"] * 2
