@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from limnd2_xr.testing.loop_specs import Loop
     from limnd2_xr.testing.specs import ChannelSpec, SyntheticSpec
     from limnd2_xr.testing.trees import Field
+    from limnd2_xr.variants.tree import Kind
 
 __all__ = ["experiment"]
 
@@ -83,10 +84,11 @@ def _node(loop: Loop, inner: Level | None, spec: SyntheticSpec, *, xml: bool) ->
         n = 2 if spec.repeat_branches else 1
         inner_list = _inner_list([inner] * n, wrap=wrap, xml=xml)
     parameters = _parameters(loop, spec, inner_list if sub_loops else None, xml=xml)
-    if xml:
-        parameters = tree(("", f"RLxExperiment.{runtype}", parameters))
+    kind: Kind = f"RLxExperiment.{runtype}" if xml else _L
+    if xml and not spec.xml.direct_parameters:
+        parameters, kind = tree(("", kind, parameters)), _L
     fields += [
-        ("uLoopPars", _L, parameters),
+        ("uLoopPars", kind, parameters),
         ("wsCommandBeforeLoop", _S, ""),
         ("wsCommandBeforeCapture", _S, ""),
         ("wsCommandAfterCapture", _S, ""),
@@ -138,7 +140,8 @@ def _parameters(
     if isinstance(loop, NETimeLoop):
         return _periods(loop, sub, xml=xml)
     if isinstance(loop, PositionLoop):
-        return _points_xml(loop) if xml else _points_lite(loop)
+        lists = xml and not spec.xml.point_structs
+        return _points_xml(loop) if lists else _points_lite(loop)
     if isinstance(loop, ZLoop):
         return _z_stack(loop, xml=xml)
     if isinstance(loop, SpectralLoop):
@@ -299,7 +302,11 @@ def _spectral(channels: tuple[ChannelSpec, ...], *, xml: bool) -> Level:
                 listed(planes, [f"_{i:02d}" for i in range(len(planes))]),
             ),
             ("pdOffset", _L, named([0.0] * len(planes), "_{:02d}", _D)),
+            ("pZStackPos", _L, named([0] * len(planes), "_{:02d}", _I)),
+            ("szCommandBeforeCapture", _L, named([""] * len(planes), "_{:02d}", _S)),
+            ("szCommandAfterCapture", _L, named([""] * len(planes), "_{:02d}", _S)),
             ("bMergeCameras", _B, False),
+            ("iOffsetReference", _I, 0),
         )
     stored = tree(
         ("uiCount", _U, len(channels)),

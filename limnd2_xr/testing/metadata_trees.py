@@ -11,8 +11,9 @@ from limnd2_xr.testing.loop_specs import NETimeLoop
 from limnd2_xr.testing.picture_tree import calibration, picture_metadata
 from limnd2_xr.testing.specs import Column
 from limnd2_xr.testing.trajectory import frame_times, stage
-from limnd2_xr.testing.trees import listed, to_xml, tree
-from limnd2_xr.variants import lite, xml
+from limnd2_xr.testing.trees import listed, tree
+from limnd2_xr.testing.xml_style import XmlStyle
+from limnd2_xr.variants import lite
 from limnd2_xr.variants.tree import Level, LvType
 
 if TYPE_CHECKING:
@@ -61,17 +62,15 @@ def attributes_chunk(
         ("eCompression", _I, {"zlib": 0, "lossy": 1, None: 2}[spec.compression]),
         ("dCompressionParam", _D, float(spec.compression_level)),
     ]
-    if spec.metadata != "xml":  # version 2 does not have these (FORMAT 5)
-        fields += [
-            ("ePixelType", _I, {"i": 0, "u": 1, "f": 2}[dtype.kind]),
-            ("uiVirtualComponents", _U, spec.n_components),
-        ]
+    if spec.metadata != "xml":  # version 2 does not have it (FORMAT 5)
+        fields.append(("ePixelType", _I, {"i": 0, "u": 1, "f": 2}[dtype.kind]))
+    fields.append(("uiVirtualComponents", _U, spec.n_components))
     unknown = spec.attributes.keys() - {name for name, _, _ in fields}
     if unknown:
         raise ValueError(f"no attributes: {', '.join(sorted(unknown))}")
     fields = [(name, kind, spec.attributes.get(name, v)) for name, kind, v in fields]
     if spec.metadata == "xml":
-        return "ImageAttributes!", _xml_document(tree(*fields))
+        return "ImageAttributes!", _xml_document(spec, tree(*fields))
     return "ImageAttributesLV!", _lite_document("SLxImageAttributes", tree(*fields))
 
 
@@ -84,7 +83,7 @@ def leading_chunks(spec: SyntheticSpec) -> dict[str, bytes]:
     loops = experiment(spec, xml=is_xml)
     if loops is not None:
         if is_xml:
-            chunks["ImageMetadata!"] = xml.encode(to_xml(loops))
+            chunks["ImageMetadata!"] = spec.xml.encode(loops)
         else:
             chunks["ImageMetadataLV!"] = lite.encode(loops)
     optics = tree(
@@ -95,8 +94,8 @@ def leading_chunks(spec: SyntheticSpec) -> dict[str, bytes]:
     )
     picture = picture_metadata(spec)
     if is_xml:
-        chunks["ImageCalibration|0!"] = _xml_document(optics)
-        chunks["ImageMetadataSeq|0!"] = _xml_document(picture)
+        chunks["ImageCalibration|0!"] = _xml_document(spec, optics)
+        chunks["ImageMetadataSeq|0!"] = _xml_document(spec, picture)
     else:
         chunks["ImageCalibrationLV|0!"] = _lite_document("SLxCalibration", optics)
         chunks["ImageMetadataSeqLV|0!"] = _lite_document("SLxPictureMetadata", picture)
@@ -113,11 +112,12 @@ def trailing_chunks(spec: SyntheticSpec) -> dict[str, bytes]:
         *((f"TextInfoItem_{i}", _S, t) for i, t in enumerate(_text_items(spec)))
     )
     if spec.metadata == "xml":
-        chunks["ImageTextInfo!"] = _xml_document(text)
+        chunks["ImageTextInfo!"] = _xml_document(spec, text)
     else:
         chunks["ImageTextInfoLV!"] = _lite_document("SLxImageTextInfo", text)
     chunks.update(_columns(spec))
     chunks["CustomDataVar|AppInfo_V1_0!"] = _xml_document(
+        spec,
         tree(
             ("m_SWNameString", _S, "limnd2_xr.testing"),
             ("m_GrabberString", _S, spec.channels[0].camera),
@@ -125,7 +125,7 @@ def trailing_chunks(spec: SyntheticSpec) -> dict[str, bytes]:
             ("m_CopyrightString", _S, ""),
             ("m_CompanyString", _S, ""),
             ("m_NFRString", _S, ""),
-        )
+        ),
     )
     chunks["CustomData|AcqTimesCache!"] = frame_times(spec).astype("<f8").tobytes()
     chunks["CustomData|AcqTimes2Cache!"] = bytes(8 * n)
@@ -137,8 +137,10 @@ def _lite_document(name: str, content: Level) -> bytes:
     return lite.encode(tree((name, _L, content)))
 
 
-def _xml_document(content: Level, name: str = "") -> bytes:
-    return xml.encode(to_xml(tree((name, _L, content))))
+def _xml_document(spec: SyntheticSpec, content: Level, name: str = "") -> bytes:
+    """XML of one struct; spelled otherwise only where all metadata are XML."""
+    style = spec.xml if spec.metadata == "xml" else XmlStyle()
+    return style.encode(tree((name, _L, content)))
 
 
 def _text_items(spec: SyntheticSpec) -> list[str]:
@@ -204,7 +206,7 @@ def _columns(spec: SyntheticSpec) -> dict[str, bytes]:
             )
         )
     description = listed(tags, [f"Tag{i}" for i in range(len(tags))])
-    document = _xml_document(description, "CustomTagDescription_v1.0")
+    document = _xml_document(spec, description, "CustomTagDescription_v1.0")
     return {"CustomDataVar|CustomDataV2_0!": document, **chunks}
 
 

@@ -34,6 +34,14 @@ def picture_metadata(spec: SyntheticSpec) -> Level:
     for i, channel in reversed(list(enumerate(spec.channels))):
         settings[_sample_index(channel, i)] = channel
     letters = [f"a{i}" for i in range(max(n_settings, len(spec.channels)))]
+    settings_fields: list[Field] = [
+        ("uiSampleCount", _U, n_settings),
+        (
+            "sSampleSetting",
+            _L,
+            listed([_sample_setting(spec, c) for c in settings], letters),
+        ),
+    ]
     planes = tree(
         ("uiCount", _U, len(spec.channels)),
         ("uiCompCount", _U, spec.n_components),
@@ -46,12 +54,7 @@ def picture_metadata(spec: SyntheticSpec) -> Level:
                 kind="RLxPicturePlaneDescV1_1" if is_xml else _L,
             ),
         ),
-        ("uiSampleCount", _U, n_settings),
-        (
-            "sSampleSetting",
-            _L,
-            listed([_sample_setting(spec, c) for c in settings], letters),
-        ),
+        *(settings_fields if not is_xml or spec.xml.sample_settings else []),
         ("sDescription", _S, ""),
         ("eRepresentation", _U, 0),
         ("iStimulationSettingsCount", _I, 0),
@@ -71,6 +74,7 @@ def picture_metadata(spec: SyntheticSpec) -> Level:
         ("dZPos", _D, first["Z"]),
         ("bZPosAbsolute", _B, False),
         ("dAngle", _D, float(spec.angle)),
+        *([("dPinholeRadius", _D, _pinhole_radius(spec))] if is_xml else []),
         ("sPicturePlanes", _L, planes),
         ("dTemperK", _D, 293.0),
         ("dCalibration", _D, calibration(spec)),
@@ -96,12 +100,19 @@ def picture_metadata(spec: SyntheticSpec) -> Level:
     )
 
 
+def _pinhole_radius(spec: SyntheticSpec) -> float:
+    """Half the pinhole of the first channel: version 2 stores one (FORMAT 8.1)."""
+    diameter = spec.channels[0].pinhole_um
+    return diameter / 2 if diameter > 0 else -1.0
+
+
 def _sample_index(channel: ChannelSpec, position: int) -> int:
     return position if channel.sample_index is None else channel.sample_index
 
 
 def _plane(spec: SyntheticSpec, channel: ChannelSpec, position: int) -> Level:
     is_xml = spec.metadata == "xml"
+    whole = is_xml and spec.xml.integer_wavelengths
     color = channel.stored_color(position)
     probe = tree(
         ("m_sName", _S, ""),
@@ -119,8 +130,12 @@ def _plane(spec: SyntheticSpec, channel: ChannelSpec, position: int) -> Level:
                 ("m_eNature", _U, 0),
                 ("m_eSpctType", _U, 1),
                 ("m_uiColor", _U, color),
-                ("m_ExcitationSpectrum", _L, _spectrum(channel.excitation_nm)),
-                ("m_EmissionSpectrum", _L, _spectrum(channel.emission_nm)),
+                (
+                    "m_ExcitationSpectrum",
+                    _L,
+                    _spectrum(channel.excitation_nm, whole=whole),
+                ),
+                ("m_EmissionSpectrum", _L, _spectrum(channel.emission_nm, whole=whole)),
                 ("m_MirrorSpectrum", _L, _spectrum(None)),
             )
         )
@@ -144,8 +159,11 @@ def _plane(spec: SyntheticSpec, channel: ChannelSpec, position: int) -> Level:
         ("sizeObjFullChip.cy", _I, 0),
     ]
     if is_xml:
-        # Version 2 has a code in place of the mask, and settings in the plane.
-        fields[2] = ("eModality", _U, 1 if channel.stored_mask & 2 else 0)
+        # Version 2 has a code in place of the mask, settings in the plane and the
+        # pinhole in the picture.
+        fields = [field for field in fields if field[0] != "dPinholeDiameter"]
+        if not spec.xml.modality_masks:
+            fields[2] = ("eModality", _U, channel.stored_code)
         camera = tree(
             ("sCameraName", _S, channel.camera),
             ("dExposure", _D, float(channel.exposure_ms)),
@@ -159,16 +177,13 @@ def _plane(spec: SyntheticSpec, channel: ChannelSpec, position: int) -> Level:
     return tree(*fields)
 
 
-def _spectrum(wavelength_nm: float | None) -> Level:
+def _spectrum(wavelength_nm: float | None, *, whole: bool = False) -> Level:
     points = []
     if wavelength_nm is not None:
-        points.append(
-            tree(
-                ("eType", _U, 4),
-                ("dWavelength", _D, float(wavelength_nm)),
-                ("dTValue", _D, 1.0),
-            )
-        )
+        stored: Field = ("dWavelength", _D, float(wavelength_nm))
+        if whole:
+            stored = ("uiWavelength", _U, round(wavelength_nm))
+        points.append(tree(("eType", _U, 4), stored, ("dTValue", _D, 1.0)))
     return tree(
         ("uiCount", _U, len(points)),
         ("pPoint", _L, listed(points, [f"Point{i}" for i in range(len(points))])),

@@ -22,6 +22,7 @@ from limnd2_xr.testing.loop_specs import (
     TimeLoop,
     ZLoop,
 )
+from limnd2_xr.testing.xml_style import XmlStyle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -41,6 +42,7 @@ __all__ = [
     "SpectralLoop",
     "SyntheticSpec",
     "TimeLoop",
+    "XmlStyle",
     "ZLoop",
 ]
 
@@ -89,8 +91,12 @@ class ChannelSpec:
         Stored in one filter placed as user override (FORMAT 8.4); None stores none.
     modality_mask
         Bits of FORMAT 8.5; None means camera fluorescence, brightfield for RGB.
+    modality_code
+        What version 2 stores in place of the mask (FORMAT 8.6); None means brightfield
+        or fluorescence, as the mask says.
     exposure_ms, pinhole_um, camera, optical_config, binning
-        Settings of the channel; `pinhole_um` of -1 means none.
+        Settings of the channel; `pinhole_um` of -1 means none. Version 2 stores one
+        pinhole for all channels, that of the first.
     sample_index
         Index of the channel's sample setting; None gives each its own.
     """
@@ -102,6 +108,7 @@ class ChannelSpec:
     emission_nm: float | None = None
     excitation_nm: float | None = None
     modality_mask: int | None = None
+    modality_code: int | None = None
     exposure_ms: float = 100.0
     pinhole_um: float = -1.0
     camera: str = "Synthetic Camera"
@@ -121,6 +128,13 @@ class ChannelSpec:
         if self.modality_mask is not None:
             return self.modality_mask
         return 0x102 if self.components == 3 else 0x101
+
+    @property
+    def stored_code(self) -> int:
+        """Modality code that version 2 stores."""
+        if self.modality_code is not None:
+            return self.modality_code
+        return 1 if self.stored_mask & 2 else 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -161,6 +175,8 @@ class SyntheticSpec:
         0-9.
     metadata
         ``"lv"``, ``"xml"`` (version 2 chunks) or ``"none"`` (attributes and frames).
+    xml
+        How XML is spelled, in a file whose metadata are XML.
     version
         Of the signature; None means 3.0, 2.1 for XML.
     calibration_um
@@ -233,6 +249,7 @@ class SyntheticSpec:
     compression: Literal["zlib", "lossy"] | None = None
     compression_level: int = 6
     metadata: Literal["lv", "xml", "none"] = "lv"
+    xml: XmlStyle = field(default_factory=XmlStyle)
     version: str | None = None
     calibration_um: float | None = 0.5
     objective: str = "Plan Apo 20x"

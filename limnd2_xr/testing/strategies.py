@@ -27,7 +27,7 @@ from limnd2_xr.testing.loop_specs import (
     TimeLoop,
     ZLoop,
 )
-from limnd2_xr.testing.specs import ChannelSpec, MapStyle, SyntheticSpec
+from limnd2_xr.testing.specs import ChannelSpec, MapStyle, SyntheticSpec, XmlStyle
 from limnd2_xr.variants.tree import Level, LvType
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ __all__ = [
     "loop_lists",
     "specs",
     "xml_levels",
+    "xml_styles",
 ]
 
 RELIABLE_MAPS: tuple[MapStyle, ...] = (
@@ -175,6 +176,30 @@ def channel_lists() -> SearchStrategy[tuple[ChannelSpec, ...]]:
     ).map(tuple)
 
 
+def xml_styles() -> SearchStrategy[XmlStyle]:
+    """Every spelling of XML that can be told apart: cp1252 only where it is declared."""
+    texts = st.sampled_from(
+        [
+            ("utf-8", "UTF-8"),
+            ("utf-8", None),
+            ("utf-8", "UTF-16"),
+            ("utf-16", "UTF-16"),
+            ("utf-16-le", "UTF-16"),
+            ("cp1252", "windows-1252"),
+        ]
+    )
+    choice = st.booleans()
+    return st.builds(
+        lambda text, **forms: XmlStyle(encoding=text[0], declared=text[1], **forms),
+        texts,
+        indented=choice,
+        sample_settings=choice,
+        direct_parameters=choice,
+        point_structs=choice,
+        modality_masks=choice,
+    )
+
+
 @st.composite
 def specs(
     draw: DrawFn,
@@ -215,6 +240,7 @@ def specs(
         significant_bits=bits,
         compression=draw(st.sampled_from([None, None, "zlib"])),
         metadata=encoding,
+        xml=draw(xml_styles()) if encoding == "xml" else XmlStyle(),
         calibration_um=draw(st.sampled_from([None, 0.5, 0.323390342594048])),
         frame_count=frame_count,
         missing=(

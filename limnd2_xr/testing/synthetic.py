@@ -43,7 +43,13 @@ from limnd2_xr.testing.metadata_trees import (
     leading_chunks,
     trailing_chunks,
 )
-from limnd2_xr.testing.specs import ChannelSpec, Column, MapStyle, SyntheticSpec
+from limnd2_xr.testing.specs import (
+    ChannelSpec,
+    Column,
+    MapStyle,
+    SyntheticSpec,
+    XmlStyle,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,6 +71,7 @@ __all__ = [
     "SyntheticFile",
     "SyntheticSpec",
     "TimeLoop",
+    "XmlStyle",
     "ZLoop",
     "build",
     "write",

@@ -189,10 +189,7 @@ class TestXml:
             format_version="3.0",
             text=replace(base.document.text, author="me"),
         )
-        # what format 2 does not have
-        attributes = replace(found.attributes, virtual_components=None)
-        optics = replace(found.optics, camera=base.document.optics.camera)
-        assert same(replace(found, attributes=attributes, optics=optics), expected)
+        assert same(found, expected)
 
 
 class TestRecords:
