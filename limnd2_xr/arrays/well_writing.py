@@ -15,7 +15,7 @@ from limnd2_xr.errors import CorruptChunk
 from limnd2_xr.model.frame_wells import (
     FRAME_WELLS,
     FrameWell,
-    decode_frame_wells,
+    decode_well_table,
     encode_frame_wells,
 )
 from limnd2_xr.model.plates import (
@@ -258,7 +258,7 @@ def _stored(
     if origin is None or not kept.any():
         return None
     payload = _payload(origin, FRAME_WELLS) or b""
-    stored = wells_by_position(decode_frame_wells(payload), origin.state.axes)
+    stored = wells_by_position(decode_well_table(payload), origin.state.axes)
     picked = origin.known.picked.get("P", np.zeros(1, np.int64))
     picked = np.broadcast_to(picked, kept.shape)
     return [

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from limnd2_xr.container.prefetch import RegionCache
 from limnd2_xr.damage import report_damage
 from limnd2_xr.errors import CorruptChunk
-from limnd2_xr.model.frame_wells import FRAME_WELLS, decode_frame_wells
+from limnd2_xr.model.frame_wells import FRAME_WELLS, decode_well_table
 from limnd2_xr.model.wells import wells_of_positions
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def read_wells(
         return None
     try:
         payload = RegionCache(source).chunks({FRAME_WELLS: entry})[FRAME_WELLS]
-        return wells_of_positions(decode_frame_wells(payload), axes)
+        return wells_of_positions(decode_well_table(payload), axes)
     except CorruptChunk as error:
         located = error.located(path=source.name, chunk=FRAME_WELLS)
         report_damage(located, "in which wells positions are is not known")

@@ -9,15 +9,26 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
 
 from limnd2_xr.errors import CorruptChunk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["FRAME_WELLS", "FrameWell", "decode_frame_wells", "encode_frame_wells"]
+    from numpy.typing import NDArray
+
+__all__ = [
+    "FRAME_WELLS",
+    "FrameWell",
+    "FrameWellTable",
+    "decode_frame_wells",
+    "decode_well_table",
+    "encode_frame_wells",
+]
 
 FRAME_WELLS: Final = "CustomData|WellPlateFrameInfoZJSON!"
 """Chunk that says in which well each frame was taken."""
@@ -62,7 +73,31 @@ _KEYS: Final = {
     "wellRowIndex": "row",
 }
 """Field of `FrameWell` by the key that stores it, in the order of the vendor's."""
+_SHARED: Final = tuple(key for key in _KEYS if key != "seqIndex")
 _TEXTS: Final = frozenset({"plateUuid", "wellName", "wellCompactName"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class FrameWellTable:
+    """Wells of frames, each well once: there may be a million frames."""
+
+    wells: tuple[FrameWell, ...]
+    """Different wells; `FrameWell.frame` is the first frame that is in it."""
+    frames: NDArray[np.int64]
+    """Numbers of frames, in stored order."""
+    which: NDArray[np.int64]
+    """Index among `wells` of the well of each."""
+
+    @classmethod
+    def of(cls, wells: Sequence[FrameWell]) -> FrameWellTable:
+        """Return a table of wells of frames, as they are."""
+        frames = np.array([well.frame for well in wells], np.int64)
+        return cls(wells=tuple(wells), frames=frames, which=np.arange(len(frames)))
+
+
+def decode_well_table(data: bytes) -> FrameWellTable:
+    """Return the wells of frames as a table; see `decode_frame_wells`."""
+    return _table(_objects(data))
 
 
 def decode_frame_wells(data: bytes) -> tuple[FrameWell, ...]:
@@ -84,7 +119,7 @@ def decode_frame_wells(data: bytes) -> tuple[FrameWell, ...]:
     >>> decode_frame_wells(encode_frame_wells(wells)) == wells
     True
     """
-    return tuple(_well(item, place) for place, item in enumerate(_objects(data)))
+    return _wells(_objects(data))
 
 
 def encode_frame_wells(
@@ -116,7 +151,7 @@ def encode_frame_wells(
     stored: dict[int, tuple[dict[str, Any], FrameWell]] = {}
     if base is not None:
         objects = _objects(base)
-        before = tuple(_well(item, place) for place, item in enumerate(objects))
+        before = _wells(objects)
         same = frames is None or all(frames.get(w.frame) == w.frame for w in new)
         if same and before == new:
             return base
@@ -178,28 +213,61 @@ def _inflated(data: bytes) -> bytes:
     return plain
 
 
-def _well(item: dict[str, Any], place: int) -> FrameWell:
-    fields: dict[str, Any] = {"frame": place}
-    for key, value in item.items():
-        if key not in _KEYS or value is None:
+def _wells(items: list[dict[str, Any]]) -> tuple[FrameWell, ...]:
+    table = _table(items)
+    numbers = zip(table.frames.tolist(), table.which.tolist(), strict=True)
+    return tuple(replace(table.wells[which], frame=frame) for frame, which in numbers)
+
+
+def _table(items: list[dict[str, Any]]) -> FrameWellTable:
+    """Return the wells that objects tell; objects of one well are looked at once."""
+    seen: dict[tuple[Any, ...], int] = {}
+    wells: list[FrameWell] = []
+    frames, which = [], []
+    for place, item in enumerate(items):
+        frame = item.get("seqIndex")
+        if type(frame) is not int or not 0 <= frame <= _MAX_INT:
+            frame = place if frame is None else _number("seqIndex", frame, place)
+        said = tuple([item.get(key) for key in _SHARED])
+        try:
+            number = seen.get(said, -1)
+        except TypeError:  # a list or an object, which is refused with its place
+            number = -1
+        if number < 0:
+            wells.append(FrameWell(frame=frame, **_fields(item, place)))
+            number = seen[said] = len(wells) - 1
+        frames.append(frame)
+        which.append(number)
+    return FrameWellTable(
+        wells=tuple(wells),
+        frames=np.array(frames, np.int64),
+        which=np.array(which, np.int64),
+    )
+
+
+def _fields(item: dict[str, Any], place: int) -> dict[str, Any]:
+    """Return the fields of a well but its frame."""
+    fields: dict[str, Any] = {}
+    for key in _SHARED:
+        value = item.get(key)
+        if value is None:
             continue
-        # Messages are built only where they are needed: there may be a million items.
-        if key in _TEXTS:
-            if not isinstance(value, str):
-                raise CorruptChunk(
-                    f"{key} of item {place} is {_short(value)}, not a text"
-                )
-            fields[_KEYS[key]] = (
-                value if value.isascii() else _HALF_PAIR.sub("\ufffd", value)
-            )
+        if key not in _TEXTS:
+            fields[_KEYS[key]] = _number(key, value, place)
+        elif isinstance(value, str):
+            fields[_KEYS[key]] = _HALF_PAIR.sub("\ufffd", value)
         else:
-            whole = _whole(value)
-            if whole is None:
-                raise CorruptChunk(
-                    f"{key} of item {place} is {_short(value)}, not a whole number"
-                )
-            fields[_KEYS[key]] = whole
-    return FrameWell(**fields)
+            raise CorruptChunk(f"{key} of item {place} is {_short(value)}, not a text")
+    return fields
+
+
+def _number(key: str, value: object, place: int) -> int:
+    whole = _whole(value)
+    if whole is None:
+        raise CorruptChunk(
+            f"{key} of item {place} is {_short(value)}, not a whole number"
+        )
+    return whole
 
 
 def _whole(value: object) -> int | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from limnd2_xr.errors import CorruptChunk
-from limnd2_xr.model.frame_wells import FrameWell
+from limnd2_xr.model.frame_wells import FrameWell, FrameWellTable
 from limnd2_xr.model.plates import canonical_well, parse_well, well_name
 
 if TYPE_CHECKING:
@@ -72,7 +72,9 @@ class PositionWells:
         return len(self.name)
 
 
-def wells_of_positions(wells: Sequence[FrameWell], axes: Axes) -> PositionWells | None:
+def wells_of_positions(
+    wells: Sequence[FrameWell] | FrameWellTable, axes: Axes
+) -> PositionWells | None:
     """Return the well of each position, from the wells of the frames.
 
     Names are written as in ``B03`` so that they sort; names that do not agree with row
@@ -113,7 +115,7 @@ def wells_of_positions(wells: Sequence[FrameWell], axes: Axes) -> PositionWells 
 
 
 def wells_by_position(
-    wells: Sequence[FrameWell], axes: Axes
+    wells: Sequence[FrameWell] | FrameWellTable, axes: Axes
 ) -> tuple[FrameWell | None, ...]:
     """Return what is stored of the well of each position, from the wells of the frames.
 
@@ -127,7 +129,8 @@ def wells_by_position(
     Returns
     -------
     tuple of FrameWell or None
-        The entry of the position's first frame that has one; None where none has.
+        What its first frame that has an entry says; the number of the frame tells
+        nothing. None where no frame has one.
 
     Raises
     ------
@@ -137,28 +140,27 @@ def wells_by_position(
     frames = _frames_by_position(axes)
     if not frames.size:
         return (None,) * len(frames)
+    table = wells if isinstance(wells, FrameWellTable) else FrameWellTable.of(wells)
     n_frames = int(frames.max()) + 1
-    place = np.full(n_frames, -1, np.int64)  # of the frame's entry in `wells`
-    for i, well in enumerate(wells):
-        if 0 <= well.frame < n_frames:
-            place[well.frame] = i
-    by_position = place[frames]
+    which = np.full(n_frames, -1, np.int64)
+    inside = (table.frames >= 0) & (table.frames < n_frames)
+    which[table.frames[inside]] = table.which[inside]
+    by_position = which[frames]
     known = by_position >= 0
     if not known.any():
         return (None,) * len(frames)
-    number = _numbered(wells)
-    found = np.where(known, number[by_position], -1)
+    found = np.where(known, _numbered(table.wells)[by_position], -1)
     first = np.take_along_axis(found, known.argmax(axis=1)[:, np.newaxis], axis=1)
     odd = np.flatnonzero((known & (found != first)).any(axis=1))
     if odd.size:
         position = int(odd[0])
-        names = {wells[i].name for i in by_position[position][known[position]]}
+        names = {table.wells[i].name for i in by_position[position][known[position]]}
         raise CorruptChunk(
             f"the frames of position {position} are in several wells: "
             f"{', '.join(sorted(names))}"
         )
     return tuple(
-        wells[row[mask.argmax()]] if mask.any() else None
+        table.wells[row[mask.argmax()]] if mask.any() else None
         for row, mask in zip(by_position, known, strict=True)
     )
 
@@ -303,21 +305,8 @@ def _frames_by_position(axes: Axes) -> npt.NDArray[np.int64]:
 def _numbered(wells: Sequence[FrameWell]) -> npt.NDArray[np.int64]:
     """Return a number for each entry, the same for entries of one well."""
     keys: dict[tuple[int, str, int, int, str], int] = {}
-    seen: dict[tuple[object, ...], int] = {}  # many frames are of few wells
-    found = np.empty(len(wells), np.int64)
-    for i, well in enumerate(wells):
-        said = (
-            well.plate_index,
-            well.plate_uuid,
-            well.row,
-            well.column,
-            well.name,
-            well.compact_name,
-        )
-        if said not in seen:
-            seen[said] = keys.setdefault(_key(well), len(keys))
-        found[i] = seen[said]
-    return found
+    numbers = [keys.setdefault(_key(well), len(keys)) for well in wells]
+    return np.array(numbers, np.int64)
 
 
 def _key(well: FrameWell) -> tuple[int, str, int, int, str]:

@@ -16,6 +16,7 @@ from limnd2_xr.model.axes import Axes
 from limnd2_xr.model.frame_wells import (
     FrameWell,
     decode_frame_wells,
+    decode_well_table,
     encode_frame_wells,
 )
 from limnd2_xr.model.plates import (
@@ -27,7 +28,12 @@ from limnd2_xr.model.plates import (
     well_name,
 )
 from limnd2_xr.model.tree_building import nested, string, struct, u32, u64
-from limnd2_xr.model.wells import PositionWells, wells_of_frames, wells_of_positions
+from limnd2_xr.model.wells import (
+    PositionWells,
+    made_wells,
+    wells_of_frames,
+    wells_of_positions,
+)
 from limnd2_xr.variants.decode import decode
 from limnd2_xr.variants.encode import encode
 
@@ -139,7 +145,12 @@ def test_damaged_plates_are_refused() -> None:
 
 @given(st.lists(FRAME_WELLS))
 def test_wells_of_frames_are_read_back(wells: list[FrameWell]) -> None:
-    assert decode_frame_wells(encode_frame_wells(wells)) == tuple(wells)
+    data = encode_frame_wells(wells)
+    assert decode_frame_wells(data) == tuple(wells)
+    table = decode_well_table(data)
+    again = zip(table.which.tolist(), table.frames.tolist(), strict=True)
+    assert [replace(table.wells[i], frame=f) for i, f in again] == wells
+    assert len(table.wells) == len({replace(well, frame=0) for well in wells})
 
 
 def test_the_keys_are_those_of_the_vendor() -> None:
@@ -188,6 +199,25 @@ def test_unknown_keys_stay_and_unchanged_bytes_stay() -> None:
     assert "new" not in found[1]
 
 
+def test_selected_frames_keep_their_own_unknown_keys() -> None:
+    items = [{"seqIndex": i, "wellName": "A1", "new": i} for i in range(3)]
+    items[2].pop("seqIndex")  # known by its place
+    base = packed(items)
+    wells = [FrameWell(frame=i, name="A1") for i in range(2)]
+    data = encode_frame_wells(wells, base, {0: 2, 1: 0})
+    assert json.loads(zlib.decompress(data)) == [
+        {"wellName": "A1", "new": 2, "seqIndex": 0},
+        {"wellName": "A1", "new": 0, "seqIndex": 1},
+    ]
+    # The same frames are the same bytes; other ones under the same numbers are not.
+    same = decode_frame_wells(base)
+    assert encode_frame_wells(same, base, {0: 0, 1: 1, 2: 2}) is base
+    swapped = encode_frame_wells(same, base, {0: 0, 1: 2, 2: 1})
+    assert [i["new"] for i in json.loads(zlib.decompress(swapped))] == [0, 2, 1]
+    (new,) = json.loads(zlib.decompress(encode_frame_wells(wells[:1], base, {})))
+    assert "new" not in new
+
+
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
@@ -201,6 +231,10 @@ def test_unknown_keys_stay_and_unchanged_bytes_stay() -> None:
         (packed([{"seqIndex": True}]), "not a whole"),
         (packed([{"seqIndex": 1.5}]), "not a whole"),
         (packed([{"seqIndex": 2**40}]), "not a whole"),
+        (
+            packed([{}, {"wellIndex": [1]}]),
+            r"wellIndex of item 1 is \[1\], not a whole",
+        ),
         (packed([{}, {"wellName": 5}]), "wellName of item 1 is 5, not a text"),
         (packed([{"seqIndex": 1}])[:-3], "cut short"),
         (zlib.compress(b"[" * 100_000), "no JSON"),
@@ -306,3 +340,24 @@ def test_a_position_is_in_one_well() -> None:
     assert wells_of_positions([], axes) is None
     with pytest.raises(ValueError, match="2 wells are given for 1 positions"):
         wells_of_frames(PositionWells.of_names(["A1", "A2"]), axes)
+
+
+def test_new_wells_are_on_the_plate_of_those_that_are_known() -> None:
+    known = FrameWell(
+        frame=7, name="B3", row=1, column=2, well_index=4, plate_index=2, plate_uuid="u"
+    )
+    odd = FrameWell(frame=8, name="control", row=-1, column=-1, well_index=6)
+    wells = PositionWells.of_names(["B3", "control", "b03", "C1", "C1", ""])
+    found = made_wells(wells, [known, odd, None, None, None, None])
+    assert found[:3] == (known, odd, known)
+    assert found[3] == FrameWell(
+        frame=0,
+        name="C1",
+        compact_name="C1",
+        row=2,
+        column=0,
+        well_index=7,
+        plate_index=2,
+        plate_uuid="u",
+    )
+    assert found[4:] == (found[3], None)
