@@ -142,7 +142,7 @@ def deepsim_group(state: StoreState, manager: StoreManager) -> dict[str, xr.Data
         lazy = indexing.LazilyIndexedArray(values)
         variables[setting] = xr.Variable(of_frames, lazy, {"long_name": long_name})
     made = coordinates(state, manager)
-    coords = {dim: made[dim] for dim in state.axes.dims if dim in made}
+    coords = {str(dim): made[dim] for dim in state.axes.dims if dim in made}
     coords["component"] = xr.Variable(("component",), np.array(components))
     return {DEEPSIM: xr.Dataset(variables, xr.Coordinates(coords, indexes={}))}
 
@@ -162,16 +162,15 @@ def _first_frames(state: StoreState) -> dict[int, int]:
 def _head(store: FrameStore, name: str) -> DeepSimHead:
     """Return what stands before the raw images, which must all be in the chunk."""
     data = store.read_chunk_part(name, 0, DEEPSIM_HEAD_NBYTES)
-    place = {"path": store.source_name, "chunk": name}
     try:
         head = decode_deepsim_head(data)
     except CorruptChunk as error:
-        raise error.located(**place) from error
+        raise error.located(path=store.source_name, chunk=name) from error
     end = head.images_offset + head.count * head.image_nbytes
     entry = store.state.chunks.find(name)
     if entry is not None and end > (entry.nbytes or store.file_nbytes):
         reason = f"DeepSIM data are {end} bytes, the chunk {entry.nbytes}"
-        raise CorruptChunk(reason, **place)
+        raise CorruptChunk(reason, path=store.source_name, chunk=name)
     return head
 
 

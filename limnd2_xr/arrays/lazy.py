@@ -137,9 +137,11 @@ class ChunkFrameArray(BackendArray, ABC):
         """
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
-        return indexing.explicit_indexing_adapter(
-            key, self.shape, indexing.IndexingSupport.OUTER, self._read
-        )
+        if isinstance(key, indexing.VectorizedIndexer):
+            return indexing.explicit_indexing_adapter(
+                key, self.shape, indexing.IndexingSupport.OUTER, self._read
+            )
+        return self._read(key.tuple)  # as in `FrameArray`
 
     def _read(self, key: tuple[Any, ...]) -> NDArray[Any]:
         axes = self._state.axes

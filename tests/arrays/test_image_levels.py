@@ -84,9 +84,13 @@ def test_levels_are_means_of_means(data: st.DataObject) -> None:
     dims = ["T", "C", "Y", "X", *(["S"] if rgb else [])]
     sizes = [data.draw(st.integers(1, most)) for most in (3, 2, 9, 9)] + [3] * rgb
     dtype = data.draw(st.sampled_from(["u1", "u2", "f4"]))
-    finite = {} if dtype != "f4" else {"allow_nan": False, "allow_infinity": False}
+    finite: dict[str, Any] = {}
+    if dtype == "f4":
+        finite = {"allow_nan": False, "allow_infinity": False}
     pixels = data.draw(
-        hnp.arrays(dtype, sizes, elements=hnp.from_dtype(np.dtype(dtype), **finite))
+        hnp.arrays(
+            dtype, tuple(sizes), elements=hnp.from_dtype(np.dtype(dtype), **finite)
+        )
     )
     image = xr.DataArray(pixels, dims=dims, name="pixels", attrs={"a": 1})
     order = data.draw(st.permutations(dims))

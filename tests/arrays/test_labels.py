@@ -100,7 +100,7 @@ def test_one_layer_of_one_frame_is_one_read(tmp_path: Path) -> None:
         assert reads.reads == 1
 
 
-def tiles_read(layer: xr.DataArray) -> int:
+def tiles_read(layer: xr.DataArray | xr.DataTree) -> int:
     with count_reads() as reads:
         layer.load()
     return reads.reads

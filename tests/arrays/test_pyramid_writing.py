@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from limnd2_xr.arrays.stored_pixels import Compression
+
 DIMS = ("T", "C", "Y", "X")
 SHAPE = (4, 2, 7, 2100)
 """Levels 1 and 2 are 3 x 1050 and 1 x 525 pixels."""
@@ -138,12 +140,10 @@ def same_but_for_places(path: Path, serial: bytes, compression: str | None) -> N
 
 SCRIPT = """
 import sys
-import numpy as np, xarray as xr
-import limnd2_xr
+import numpy as np
+from limnd2_xr.frames.frame_target import FrameTarget
 path, t = sys.argv[1], int(sys.argv[2])
-pixels = np.load(path + ".npy")[t : t + 2]
-image = xr.DataArray(pixels, dims=("T", "C", "Y", "X"))
-image.nd2.write_nd2(path, region={"T": slice(t, t + 2)})
+FrameTarget.find(path).put([t, t + 1], np.load(path + ".npy")[t : t + 2])
 """
 
 
@@ -167,7 +167,7 @@ def test_processes_write_frames_with_their_copies(path: Path) -> None:
 
 @packings
 def test_frames_that_nobody_wrote_are_zeros_in_all_levels(
-    path: Path, compression: str | None
+    path: Path, compression: Compression
 ) -> None:
     limnd2_xr.create_nd2(image(), path, compression=compression, pyramid=True)
     image()[:2].nd2.write_nd2(path, region={"T": slice(2)})

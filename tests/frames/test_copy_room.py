@@ -97,7 +97,6 @@ def check(path: Path) -> NDArray[Any]:
                 np.testing.assert_array_equal(decode_level(stored[name], small), copy)
             # Rows are padded with zeros.
             assert len(stored[names[0]]) == small.frame_nbytes
-        assert len(store.state.chunks.family("CustomDataSeq|DownsampledColorData_2048"))
     with FileSource(path) as source:
         found = scan_chunks(source)  # as readers see the file that know no map
         for size in (2048, 1024):
@@ -129,7 +128,7 @@ def test_copies_are_written_with_their_frames(
 def test_copies_of_any_pixels(dtype: str, components: int, path: Path) -> None:
     spec = replace(
         SPEC,
-        dtype=np.dtype(dtype).newbyteorder("="),
+        dtype=np.dtype(dtype).name,
         loops=(TimeLoop(2),),
         channels=(ChannelSpec("A", components=components),),
     )
