@@ -278,4 +278,5 @@ def _stored_acquired(store: FrameStore) -> NDArray[np.datetime64]:
 
 def _stored_ranges(row: int, store: FrameStore) -> NDArray[np.float64]:
     """Return minima, maxima or gammas of the channels."""
-    return store.read_ranges()[row]
+    found: NDArray[np.float64] = store.read_ranges()[row]
+    return found
