@@ -8,17 +8,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from limnd2_xr.arrays.dataset import SOURCE_KEY
-from limnd2_xr.container.prefetch import RegionCache
 from limnd2_xr.damage import DamageReport
 from limnd2_xr.errors import CorruptChunk, Nd2Error
-from limnd2_xr.frames.opening import open_index
-from limnd2_xr.frames.table import FRAME_FAMILY
+from limnd2_xr.frames.chunk_reading import ChunkReader
 from limnd2_xr.variants.decode import decode
+from limnd2_xr.variants.legacy_xml import decode_legacy, plain
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from limnd2_xr.container.chunk_index import ChunkIndex
     from limnd2_xr.container.source import ByteSource, SourceSpec
 
 __all__ = ["ChunkInfo", "list_chunks", "read_chunk", "source_of"]
@@ -79,39 +77,39 @@ def list_chunks(spec: SourceSpec) -> list[ChunkInfo]:
         The file.
     """
     with spec.open() as source:
-        index = _index(source)
         found = [
             ChunkInfo(
                 name=name, offset=entry.offset, nbytes=entry.nbytes, encoding=kind
             )
-            for name, entry, kind in _with_kinds(source, index)
+            for name, entry, kind in _with_kinds(_reader(source))
         ]
     return sorted(found, key=lambda chunk: chunk.offset)
 
 
-def _index(source: ByteSource) -> ChunkIndex:
+def _reader(source: ByteSource) -> ChunkReader:
     """Chunks of a file; what is damaged was told when it was opened."""
     with DamageReport(source.name, "ignore"):
-        return open_index(source).index
+        return ChunkReader(source)
 
 
-def _with_kinds(source: ByteSource, index: ChunkIndex) -> Any:
+def _with_kinds(reader: ChunkReader) -> Any:
+    index = reader.index
     for name in index.names():
         entry = index.find(name)
         if entry is not None:
-            yield name, entry, _kind_at(source, name, entry)
+            yield name, entry, _kind_at(reader, name, entry)
     for prefix, family in index.families().items():
-        kind = "pixels" if prefix == FRAME_FAMILY else ""
+        kind = "pixels" if prefix == reader.frame_family else ""
         for i, (number, entry) in enumerate(family.items()):
             name = family.name(number)
-            if prefix != FRAME_FAMILY and (i == 0 or len(family) <= _MANY):
-                kind = _kind_at(source, name, entry)
+            if prefix != reader.frame_family and (i == 0 or len(family) <= _MANY):
+                kind = _kind_at(reader, name, entry)
             yield name, entry, kind
 
 
-def _kind_at(source: ByteSource, name: str, entry: Any) -> str:
+def _kind_at(reader: ChunkReader, name: str, entry: Any) -> str:
     try:
-        payload = RegionCache(source).chunks({name: entry})[name]
+        payload = reader.payloads({name: entry})[name]
     except CorruptChunk:
         return "raw"
     return _kind(payload)
@@ -158,12 +156,15 @@ def read_chunk(spec: SourceSpec, name: str, *, raw: bool = False) -> Any:
     """
     full = name if name.endswith("!") else f"{name}!"
     with spec.open() as source:
-        entry = _index(source).find(full)
+        reader = _reader(source)
+        entry = reader.index.find(full)
         if entry is None:
             raise KeyError(f"{spec.name} has no chunk {full}")
-        payload = RegionCache(source).chunks({full: entry})[full]
-    if raw or full.startswith(f"{FRAME_FAMILY}|"):
+        payload = reader.payloads({full: entry})[full]
+    if raw or full.startswith(f"{reader.frame_family}|"):
         return payload
+    if reader.is_legacy and _kind(payload) == "xml":
+        return plain(decode_legacy(payload))
     return _decoded(payload)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from limnd2_xr.arrays.chunk_access import read_chunk
 from limnd2_xr.damage import DamageReport
 from limnd2_xr.errors import CorruptChunk
-from limnd2_xr.frames.opening import open_index
+from limnd2_xr.frames.chunk_reading import ChunkReader
 from limnd2_xr.model.custom_description import (
     DESCRIPTION_CHUNK,
     CustomDescription,
@@ -118,7 +118,7 @@ class CustomData(Mapping[str, Any]):
         """List the settings of a file."""
         with spec.open() as source:
             with DamageReport(spec.name, "ignore"):  # told when it was opened
-                names = open_index(source).index.names()
+                names = ChunkReader(source).index.names()
             found = [
                 name.removeprefix(_SETTINGS).removesuffix("!")
                 for name in names

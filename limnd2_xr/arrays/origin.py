@@ -18,12 +18,14 @@ from limnd2_xr.arrays.dataset import SOURCE_KEY, dataset_of
 from limnd2_xr.arrays.readback import Known
 from limnd2_xr.damage import DamageReport
 from limnd2_xr.errors import Nd2Error
+from limnd2_xr.frames.chunk_reading import ChunkReader
 from limnd2_xr.frames.opening import find_frames, open_index, read_raw
 from limnd2_xr.frames.store import StoreState
 from limnd2_xr.frames.table import FRAME_FAMILY
 from limnd2_xr.frames.wells import read_wells
 from limnd2_xr.model.comparison import same
 from limnd2_xr.model.document import Nd2Document
+from limnd2_xr.model.legacy_document import boxes_left_out, is_legacy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -147,6 +149,9 @@ def find_origin(image: xr.DataArray) -> tuple[Origin | None, str]:
     document = document_of(image.attrs)
     if spec is None or document is None:
         return None, ""
+    if is_legacy(document):
+        # Its boxes are no chunks: there is nothing to take along as it is.
+        return None, _lost_boxes(spec)
     lost = f"other chunks of {spec.name}"
     try:
         found = _open(spec)
@@ -170,6 +175,17 @@ def find_origin(image: xr.DataArray) -> tuple[Origin | None, str]:
         knows_frames=_knows_frames(image, found.state, known),
     )
     return origin, ""
+
+
+def _lost_boxes(spec: SourceSpec) -> str:
+    """Say which boxes of a file of format 1.0 no array has the content of."""
+    lost = f"boxes of {spec.name}"
+    try:
+        with spec.open() as source, DamageReport(spec.name, "ignore"):
+            names = boxes_left_out(ChunkReader(source).index.names())
+    except (Nd2Error, OSError, ValueError) as error:
+        return f"{lost} ({error})"
+    return f"{lost}: {', '.join(names)}" if names else ""
 
 
 def _knows_frames(image: xr.DataArray, state: StoreState, known: Known) -> bool:

@@ -164,8 +164,8 @@ def parse_signature(data: bytes) -> tuple[int, int]:
     """
     if data.startswith(JP2_MAGIC):
         raise UnsupportedFeature(
-            "format 1.0 (JPEG 2000), which NIS-Elements wrote before version 3, is not"
-            " supported; save the file again with a current version",
+            "a file of format 1.0 (JPEG 2000) has boxes, not chunks, and cannot be"
+            " changed: open it and write it as a new file",
             offset=0,
         )
     if not data:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Compression", "PixelLayout"]
 
-Compression: TypeAlias = Literal["none", "zlib", "unsupported"]
+Compression: TypeAlias = Literal["none", "zlib", "jpeg2000", "unsupported"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

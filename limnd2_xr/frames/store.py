@@ -15,11 +15,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from limnd2_xr.container.chunk_index import ChunkIndex
+from limnd2_xr.container.jp2_boxes import is_jp2
+from limnd2_xr.container.legacy_index import CODESTREAM_FAMILY, read_boxes
 from limnd2_xr.container.prefetch import RegionCache
 from limnd2_xr.container.source import SourceSpec
 from limnd2_xr.damage import DamageReport, check_on_damage, report_damage
 from limnd2_xr.errors import CorruptChunk, Nd2Error, StaleFile
 from limnd2_xr.frames.display import read_ranges
+from limnd2_xr.frames.legacy_opening import open_legacy
+from limnd2_xr.frames.legacy_reader import CodestreamTable, LegacyReader
 from limnd2_xr.frames.opening import find_frames, open_index, read_metadata
 from limnd2_xr.frames.planner import normalize, outer_shape, pick_array
 from limnd2_xr.frames.reader import FrameReader, FrameSelection
@@ -34,11 +38,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from limnd2_xr.container.source import ByteSource, FileStamp
+    from limnd2_xr.damage import OnDamage
     from limnd2_xr.frames.planner import AxisKey
     from limnd2_xr.frames.table import FrameTable
     from limnd2_xr.model.axes import Axes
     from limnd2_xr.model.document import Nd2Document
-    from limnd2_xr.damage import OnDamage
     from limnd2_xr.model.records import FrameRecords
     from limnd2_xr.model.wells import PositionWells
 
@@ -68,16 +72,16 @@ class StoreState:
     """Where all other chunks are."""
     wells: PositionWells | None = field(default=None, repr=False)
     """Well of each position; None if the file does not say."""
-
-    @cached_property
-    def token(self) -> str:
-        """Digest that is equal for equal files opened from the same place."""
     is_unfinished: bool = False
     """Whether the file ended without a chunk map, and may have become longer since."""
     damage: tuple[str, ...] = ()
     """What was found damaged."""
     on_damage: OnDamage = "warn"
     """What to do about damage that reading finds later."""
+
+    @cached_property
+    def token(self) -> str:
+        """Digest that is equal for equal files opened from the same place."""
         parts = (self.spec.location, self.stamp, self.table.token, self.axes)
         digest = hashlib.blake2b(repr(parts).encode(), digest_size=16)
         if isinstance(self.spec.content, bytes):
@@ -127,7 +131,7 @@ class FrameStore:
     def __init__(self, state: StoreState, source: ByteSource) -> None:
         self.state = state
         self._source = source
-        self._reader = FrameReader(source, state.table, times_ms=state.records.times_ms)
+        self._reader = _reader_of(source, state)
 
     @classmethod
     def open(
@@ -136,11 +140,11 @@ class FrameStore:
         *,
         storage_options: dict[str, Any] | None = None,
         missing: MissingFrames = "fill",
+        on_damage: OnDamage = "warn",
     ) -> FrameStore:
         """Open a file and read its metadata, but no pixels.
 
         Parameters
-        on_damage: OnDamage = "warn",
         ----------
         file
             Path, URL, bytes, binary file object or `SourceSpec`.
@@ -168,11 +172,11 @@ class FrameStore:
         """
         if missing not in {"fill", "raise"}:
             raise ValueError(f'missing must be "fill" or "raise", not {missing!r}')
+        check_on_damage(on_damage)
         spec = (
             file
             if isinstance(file, SourceSpec)
             else SourceSpec.of(file, storage_options)
-        check_on_damage(on_damage)
         )
         source = spec.open()
         try:
@@ -355,6 +359,8 @@ class FrameStore:
             if entry is None:
                 raise KeyError(name)
             entries[name] = entry
+        if isinstance(self.table, CodestreamTable):
+            return read_boxes(self._source, entries)
         return RegionCache(self._source).chunks(entries)
 
     def read_chunk_part(self, name: str, start: int, nbytes: int) -> bytes:
@@ -429,7 +435,28 @@ def _differences(before: FileStamp, now: FileStamp) -> str:
     return "same size, but written again"
 
 
+def _reader_of(source: ByteSource, state: StoreState) -> FrameReader | LegacyReader:
+    if isinstance(state.table, CodestreamTable):
+        return LegacyReader(source, state.table)
+    return FrameReader(source, state.table, times_ms=state.records.times_ms)
+
+
+def _find_out_legacy(spec: SourceSpec, source: ByteSource) -> StoreState:
+    opened = open_legacy(source)
+    return StoreState(
+        spec=spec,
+        stamp=source.stamp,
+        document=opened.document,
+        records=opened.records,
+        axes=opened.axes,
+        table=opened.table,
+        chunks=opened.index.except_family(CODESTREAM_FAMILY),
+    )
+
+
 def _find_out(spec: SourceSpec, source: ByteSource) -> StoreState:
+    if is_jp2(source):
+        return _find_out_legacy(spec, source)
     opened = open_index(source)
     document, records = read_metadata(opened)
     axes, table = find_frames(source, opened, document)
@@ -442,6 +469,7 @@ def _find_out(spec: SourceSpec, source: ByteSource) -> StoreState:
         table=table,
         chunks=opened.index.except_family(FRAME_FAMILY),
         wells=read_wells(source, opened.index, axes),
+        is_unfinished=opened.is_unfinished,
     )
 
 
@@ -456,4 +484,3 @@ def _report_missing(state: StoreState, missing: MissingFrames) -> None:
     if missing == "raise":
         raise CorruptChunk(text, path=state.spec.name)
     report_damage(text, "they read as 0", path=state.spec.name)
-        is_unfinished=opened.is_unfinished,

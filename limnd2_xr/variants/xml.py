@@ -14,7 +14,7 @@ import binascii
 import codecs
 import math
 import re
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 from xml.parsers import expat
 
 from limnd2_xr.errors import CorruptChunk
@@ -26,7 +26,15 @@ if TYPE_CHECKING:
 
     from limnd2_xr.variants.tree import Kind, Value
 
-__all__ = ["decode", "encode", "looks_like_xml"]
+__all__ = [
+    "Target",
+    "decode",
+    "encode",
+    "looks_like_xml",
+    "parse_text",
+    "to_text",
+    "typed_value",
+]
 
 _INTEGERS = frozenset({"lx_int32", "lx_uint32", "lx_int64", "lx_uint64"})
 _DOUBLES = frozenset({"double", "float"})
@@ -91,11 +99,21 @@ def decode(data: bytes | bytearray | memoryview) -> Level:
     512
     """
     target = _Target()
-    _parse(_to_text(bytes(data)), target)
+    parse_text(to_text(bytes(data)), target)
     return target.root
 
 
-def _parse(text: str, target: _Target) -> None:
+class Target(Protocol):
+    """What is told of the elements of a document as they begin and end."""
+
+    def start(self, tag: str, attributes: dict[str, str]) -> None:
+        """Take note of an element that begins."""
+
+    def end(self, tag: str) -> None:
+        """Take note of its end."""
+
+
+def parse_text(text: str, target: Target) -> None:
     """Drive `target` over a document that declares nothing.
 
     Entities can only be declared in a document type, and external ones only be reached
@@ -134,7 +152,8 @@ def looks_like_xml(data: bytes | bytearray | memoryview) -> bool:
     return head.replace(b"\0", b"").lstrip()[:1] == b"<"
 
 
-def _to_text(data: bytes) -> str:
+def to_text(data: bytes) -> str:
+    """Return a document as text without its declaration, whatever its encoding."""
     if data.startswith(codecs.BOM_UTF8):
         text = _utf8(data[3:])
     elif data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -209,20 +228,21 @@ class _Target:
         )
         self._children = None
 
-    def end(self, _tag: str) -> None:
+    def end(self, tag: str) -> None:
+        del tag
         if not self._open:
             return
         name, kind, text, parent = self._open.pop()
         value: Value = self._children
         if value is None:
-            value = _value(name, kind, text)
+            value = typed_value(name, kind, text)
         assert parent is not None  # noqa: S101  # start() made it
         parent.add(name, kind, value)
         self._children = parent
 
 
-def _value(name: str, kind: str, text: str | None) -> Value:
-    """Typed value of an element without children."""
+def typed_value(name: str, kind: str, text: str | None) -> Value:
+    """Return the value of an element without children by its ``runtype``."""
     if kind not in _SCALARS:
         return Level() if text is None else text
     text = text or ""

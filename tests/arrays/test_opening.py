@@ -235,8 +235,8 @@ def test_the_engine_is_listed() -> None:
         (b"garbage" * 1000, limnd2_xr.NotAnNd2File, "x.nd2"),
         (
             b"\x00\x00\x00\x0cjP  \r\n\x87\n" + bytes(100),
-            limnd2_xr.UnsupportedFeature,
-            "JPEG 2000",
+            limnd2_xr.CorruptChunk,
+            "x.nd2: the file has neither an image nor an image header",
         ),
     ],
     ids=["empty", "garbage", "legacy"],
