@@ -68,8 +68,17 @@ class TableColumns:
 
     @property
     def names(self) -> list[str]:
-        """Names of all columns; an index of the rows is none."""
-        return [str(name) for name in self.dataset.variables if name not in self._dims]
+        """Names of all columns; coordinates along the rows count, others do not.
+
+        A group of a tree has coordinates of the image, too.
+        """
+        dims = self._dims
+        coords = [
+            name
+            for name, values in self.dataset.coords.items()
+            if dims and name not in dims and values.dims == tuple(dims)
+        ]
+        return [str(name) for name in (*self.dataset.data_vars, *coords)]
 
     @property
     def n_rows(self) -> int:
@@ -86,12 +95,13 @@ class TableColumns:
                 f"a table of {self.kind}s has one dim, not {', '.join(map(str, dims))}"
             )
         if not dims:
-            return 1 if self.names else 0
+            return 1 if self.dataset.data_vars else 0
         return int(self.dataset.sizes[dims[0]])
 
     @property
     def _dims(self) -> list[Any]:
-        return list(self.dataset.sizes)
+        found = (values.dims for values in self.dataset.data_vars.values())
+        return list(dict.fromkeys(dim for dims in found for dim in dims))
 
     def texts(self, name: str) -> list[str | None]:
         """Return a column of texts.
@@ -121,14 +131,14 @@ class TableColumns:
 
         NaN is a time, too: one that is not known.
         """
-        if name not in self.dataset.variables:
+        if name not in self.names:
             return None
         found = np.atleast_1d(in_unit(self.dataset[name], "s"))
         return np.broadcast_to(found, (self.n_rows,))
 
     def _each(self, name: str, read: Callable[[str, Any], _T]) -> list[_T | None]:
         rows = self.n_rows
-        if name not in self.dataset.variables:
+        if name not in self.names:
             return [None] * rows
         values: Iterable[Any] = np.atleast_1d(self.dataset[name].values).tolist()
         found = [None if _is_absent(value) else read(name, value) for value in values]

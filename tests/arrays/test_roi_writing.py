@@ -202,6 +202,8 @@ def test_a_table_with_other_columns_warns_and_of_other_dims_is_refused() -> None
         assert rois_from_dataset(table.assign(area=("roi", [1.0, 2.0, 3.0]))) == ROIS
     with pytest.raises(ValueError, match="one dim, not other, roi"):
         rois_from_dataset(table.expand_dims(other=2))
+    along = table.set_coords("label").assign_coords(roi=[7, 8, 9], T=("T", [0.0, 1.0]))
+    assert rois_from_dataset(along) == ROIS
 
 
 def fresh(**columns: Any) -> xr.Dataset:
