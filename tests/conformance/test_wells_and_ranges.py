@@ -75,7 +75,9 @@ def test_nd2_finds_what_was_written(path: Path) -> None:
 )
 def test_foreign_readers_agree(path: Path) -> None:
     frames = image().values.reshape(6, 2, 61, 48)
-    truth: dict[str, Any] = {str(i): np.moveaxis(frame, 0, -1) for i, frame in enumerate(frames)}
+    truth: dict[str, Any] = {
+        str(i): np.moveaxis(frame, 0, -1) for i, frame in enumerate(frames)
+    }
     np.savez(path.with_suffix(".truth.npz"), **truth)
     command = [sys.executable, str(CHECK), str(path)]
     run = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
