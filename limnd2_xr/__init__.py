@@ -24,6 +24,8 @@ from limnd2_xr.options import get_mapping, get_threads, set_mapping, set_threads
 if TYPE_CHECKING:
     from limnd2_xr.arrays.region import create_nd2, finalize_nd2
     from limnd2_xr.arrays.update import update_nd2
+    from limnd2_xr.frames.repair import repair
+    from limnd2_xr.frames.verify import verify
 
 __all__ = [
     "CorruptChunk",
@@ -37,9 +39,11 @@ __all__ = [
     "finalize_nd2",
     "get_mapping",
     "get_threads",
+    "repair",
     "set_mapping",
     "set_threads",
     "update_nd2",
+    "verify",
 ]
 
 __version__ = _version("limnd2-xr")
@@ -47,7 +51,9 @@ __version__ = _version("limnd2-xr")
 _LATER = {
     "create_nd2": "limnd2_xr.arrays.region",
     "finalize_nd2": "limnd2_xr.arrays.region",
+    "repair": "limnd2_xr.frames.repair",
     "update_nd2": "limnd2_xr.arrays.update",
+    "verify": "limnd2_xr.frames.verify",
 }
 
 

@@ -9,16 +9,20 @@ import typer
 
 from limnd2_xr.cli.demo import demo
 from limnd2_xr.cli.info import info
+from limnd2_xr.cli.repair import repair
+from limnd2_xr.cli.verify import verify
 
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="Look at, and make, Nikon .nd2 microscope files.",
+    help="Look at, check, repair and make Nikon .nd2 microscope files.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(info)
+app.command()(verify)
+app.command()(repair)
 app.command()(demo)
 
 

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
 import warnings
 from typing import Annotated, Any
 
 import typer
 
+from limnd2_xr.cli.messages import EXPECTED, complain, is_remote, say
 from limnd2_xr.cli.render import render
 from limnd2_xr.cli.summary import FileSummary, summarize
-from limnd2_xr.container.source import SourceSpec
-from limnd2_xr.errors import Nd2Error, Nd2Warning
+from limnd2_xr.errors import Nd2Warning
 from limnd2_xr.frames.store import FrameStore
 
 __all__ = ["info"]
-
-_EXPECTED = (ImportError, Nd2Error, OSError, ValueError)
-"""What opening a local file may raise; libraries for URLs raise anything."""
 
 
 def info(
@@ -45,13 +41,13 @@ def info(
     for name in files:
         try:
             summary = _look_at(name)
-        except _EXPECTED as error:
-            _complain(name, error)
+        except EXPECTED as error:
+            complain(name, error)
             continue
         except Exception as error:
-            if not _is_remote(name):
+            if not is_remote(name):
                 raise
-            _complain(name, error)
+            complain(name, error)
             continue
         found.append(summary)
         if not as_json:
@@ -69,7 +65,7 @@ def _look_at(name: str) -> FileSummary:
         with FrameStore.open(name) as store:
             summary = summarize(store)
     for warning in caught:
-        _say(name, "warning: ", str(warning.message))
+        say(name, "warning: ", str(warning.message))
     return summary
 
 
@@ -77,36 +73,3 @@ def _print_json(document: Any) -> None:
     if document is not None:
         text = json.dumps(document, allow_nan=False, indent=2)
         typer.echo(text)
-
-
-def _is_remote(name: str) -> bool:
-    return SourceSpec.of(name).kind == "url"
-
-
-def _complain(name: str, error: Exception) -> None:
-    _say(name, "", _reason(name, error))
-
-
-def _reason(name: str, error: BaseException) -> str:
-    if isinstance(error, Nd2Error):
-        return str(error)
-    if isinstance(error, FileNotFoundError):
-        if not _is_remote(name):
-            return "no such file"
-        # fsspec says this of whatever went wrong, and has the real error as its cause.
-        if error.__cause__ is not None:
-            return _reason(name, error.__cause__)
-        return error.strerror or "not found"
-    if isinstance(error, OSError) and error.strerror and not _is_remote(name):
-        return error.strerror
-    status, message = getattr(error, "status", None), getattr(error, "message", None)
-    if isinstance(status, int) and status >= 300:
-        return f"HTTP status {status} {message or ''}"
-    return str(error) or type(error).__name__
-
-
-def _say(name: str, kind: str, text: str) -> None:
-    """Write one line to stderr, with the file named once."""
-    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    text = text.removeprefix(f"{name}: ")
-    sys.stderr.write(f"limnd2-xr: {name}: {kind}{text}\n")
