@@ -76,20 +76,29 @@ def well_chunks(
     told = _told(image, origin.known if origin else Known())
     if told is None:
         return AttachedChunks(losses=_unplaced(image))
-    if origin is not None and told.kept.all() and origin.has_all_frames:
-        payload = _payload(origin, FRAME_WELLS)
-        return AttachedChunks(made={} if payload is None else {FRAME_WELLS: payload})
-    by_position = made_wells(told.wells, _stored(origin, told.kept))
+    base = None
+    if origin is not None and origin.state.wells is not None:
+        base = _payload(origin, FRAME_WELLS)
+        if base is not None and told.kept.all() and origin.has_all_frames:
+            return AttachedChunks(
+                made={FRAME_WELLS: base}, losses=_losses(image, told.wells, told.wells)
+            )
+    known = _stored(origin, base, told.kept.size)
+    by_position = made_wells(
+        told.wells,
+        [w if kept else None for w, kept in zip(known, told.kept, strict=True)],
+        plate_uuid=next((well.plate_uuid for well in known if well), ""),
+    )
     stored = frames_in_wells(by_position, axes)
     if not stored:
         return AttachedChunks(
             replaced=frozenset({FRAME_WELLS}), losses=_unplaced(image)
         )
-    base, numbers = None, None
-    if origin is not None and frames is not None and told.kept.any():
-        base = _payload(origin, FRAME_WELLS)
+    if frames is None:
+        made = {FRAME_WELLS: encode_frame_wells(stored)}
+    else:
         numbers = dict(enumerate(frames.tolist()))
-    made = {FRAME_WELLS: encode_frame_wells(stored, base, numbers)}
+        made = {FRAME_WELLS: encode_frame_wells(stored, base, numbers)}
     new = [not kept for kept in told.kept.tolist()]
     plate = _plate(origin, by_position, new)
     if plate is not None:
@@ -127,6 +136,7 @@ def well_texts(coordinate: xr.DataArray | xr.Variable) -> list[str]:
 @dataclass(frozen=True, slots=True, eq=False)
 class _Told:
     wells: PositionWells
+    """With the fields that the file has."""
     kept: NDArray[np.bool_]
     """Of which positions the file behind the array says the same."""
 
@@ -158,6 +168,7 @@ def _told(image: xr.DataArray, known: Known) -> _Told | None:
     )
     found = []
     kept = np.zeros(count, bool)
+    fields = np.full(count, -1, np.int64) if file is None else file.field
     for position, (name, (row, column)) in enumerate(zip(texts, cells, strict=True)):
         old = None
         if file is not None:
@@ -181,7 +192,7 @@ def _told(image: xr.DataArray, known: Known) -> _Told | None:
             name=np.array([name for name, _, _ in found], np.str_),
             row=np.array([row for _, row, _ in found], np.int64),
             column=np.array([column for _, _, column in found], np.int64),
-            field=np.full(count, -1, np.int64),
+            field=fields,
         ),
         kept,
     )
@@ -237,7 +248,7 @@ def _whole(
         raise ValueError(f"coordinate {name} holds numbers that are not whole")
     if (filled >= 2**32).any():
         raise ValueError(f"coordinate {name} is out of range: {filled.max()}")
-    found: list[int] = np.maximum(filled, -1).astype(np.int64).tolist()
+    found: list[int] = np.maximum(filled.astype(np.int64), -1).tolist()
     return found
 
 
@@ -252,19 +263,14 @@ def _of_file(known: Known, count: int) -> PositionWells | None:
 
 
 def _stored(
-    origin: Origin | None, kept: NDArray[np.bool_]
-) -> list[FrameWell | None] | None:
-    """Return what the file stores of the positions that are kept."""
-    if origin is None or not kept.any():
-        return None
-    payload = _payload(origin, FRAME_WELLS) or b""
+    origin: Origin | None, payload: bytes | None, count: int
+) -> list[FrameWell | None]:
+    """Return what the file stores of the positions that an array has."""
+    if origin is None or payload is None:
+        return [None] * count
     stored = wells_by_position(decode_well_table(payload), origin.state.axes)
     picked = origin.known.picked.get("P", np.zeros(1, np.int64))
-    picked = np.broadcast_to(picked, kept.shape)
-    return [
-        stored[at] if keep else None
-        for at, keep in zip(picked.tolist(), kept.tolist(), strict=True)
-    ]
+    return [stored[at] for at in np.broadcast_to(picked, (count,)).tolist()]
 
 
 def _plate(

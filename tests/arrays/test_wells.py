@@ -211,6 +211,14 @@ def test_fields_are_counted_anew_and_that_is_told(
     assert wells(again) == [("A01", 0, 0, 0), ("A01", 0, 0, 1)]
 
 
+def test_other_fields_are_told(ds: xr.Dataset, tmp_path: Path) -> None:
+    edited = ds.assign_coords(field=("P", [2, 1, 0, 0, 0]))
+    with pytest.raises(ValueError, match=r"coordinate field \(2 reads as 0\)"):
+        write(edited, tmp_path / "a.nd2")
+    again = write(edited, tmp_path / "a.nd2", on_loss="ignore")
+    assert wells(again) == wells(ds)
+
+
 def test_one_position_is_in_its_well(ds: xr.Dataset, tmp_path: Path) -> None:
     again = write(ds.isel(P=2), tmp_path / "a.nd2", on_loss="ignore")
     assert again["well"].dims == ()
@@ -238,6 +246,16 @@ def test_other_wells_of_an_opened_file(ds: xr.Dataset, tmp_path: Path) -> None:
     assert chunk(path, PLATE_CHUNK) == CHUNKS[PLATE_CHUNK]
 
 
+def test_positions_moved_to_other_wells_stay_on_their_plate(
+    ds: xr.Dataset, tmp_path: Path
+) -> None:
+    moved = ds.drop_vars(COORDS).assign_coords(well=("P", ["C1"] * 5))
+    write(moved, tmp_path / "a.nd2")
+    stored = items(tmp_path / "a.nd2")
+    assert {item["plateUuid"] for item in stored} == {"{1-2}"}
+    assert [item["note"] for item in stored] == [item["note"] for item in ITEMS]
+
+
 def test_a_plate_that_is_too_small_grows(ds: xr.Dataset, tmp_path: Path) -> None:
     names = ["P24", *NAMES[1:]]
     edited = ds.drop_vars(COORDS).assign_coords(well=("P", names))
@@ -263,6 +281,10 @@ def fresh(**coords: Any) -> xr.DataArray:
     [
         {"well": ("P", ["a1", "B03", "B3"])},
         {"well": ("P", np.array(["A1", "B03", "B3"], object))},
+        {
+            "well_row": ("P", np.array([0, 1, 1], np.uint8)),
+            "well_column": ("P", np.array([0, 2, 2], np.int8)),
+        },
         {"well_row": ("P", [0, 1, 1]), "well_column": ("P", [0.0, 2.0, 2.0])},
         {
             "well": ("P", ["A01", "B03", "B03"]),
@@ -270,7 +292,7 @@ def fresh(**coords: Any) -> xr.DataArray:
             "field": ("P", [0, 0, 1]),
         },
     ],
-    ids=["names", "objects", "cells", "some of all"],
+    ids=["names", "objects", "small cells", "cells", "some of all"],
 )
 def test_a_new_array_has_wells(coords: Any, tmp_path: Path) -> None:
     again = write(fresh(**coords), tmp_path / "a.nd2")
