@@ -22,16 +22,22 @@ from limnd2_xr.errors import (
 from limnd2_xr.options import get_mapping, get_threads, set_mapping, set_threads
 
 if TYPE_CHECKING:
+    from limnd2_xr.arrays.image_roi import ImageRoi
     from limnd2_xr.arrays.region import create_nd2, finalize_nd2
     from limnd2_xr.arrays.update import update_nd2
     from limnd2_xr.frames.repair import repair
     from limnd2_xr.frames.verify import verify
+    from limnd2_xr.model.events import Event
+    from limnd2_xr.model.rois import Roi
 
 __all__ = [
     "CorruptChunk",
+    "Event",
+    "ImageRoi",
     "Nd2Error",
     "Nd2Warning",
     "NotAnNd2File",
+    "Roi",
     "StaleFile",
     "UnsupportedDtype",
     "UnsupportedFeature",
@@ -49,6 +55,9 @@ __all__ = [
 __version__ = _version("limnd2-xr")
 
 _LATER = {
+    "Event": "limnd2_xr.model.events",
+    "ImageRoi": "limnd2_xr.arrays.image_roi",
+    "Roi": "limnd2_xr.model.rois",
     "create_nd2": "limnd2_xr.arrays.region",
     "finalize_nd2": "limnd2_xr.arrays.region",
     "repair": "limnd2_xr.frames.repair",
@@ -58,7 +67,7 @@ _LATER = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what writes when it is first asked for: xarray imports us to list engines."""
+    """Import what few need when it is asked for: xarray imports us to list engines."""
     if name in _LATER:
         from importlib import import_module
 
