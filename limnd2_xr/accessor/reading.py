@@ -140,6 +140,42 @@ class Nd2FileAccessor:
 
         return labels_like(self._obj, source_of(self._obj))
 
+    def level(self, n: int) -> xr.DataArray:
+        """Return the image with width and height halved `n` times, lazily.
+
+        From the smaller copies in the file if it has them for what the object holds,
+        else computed: each pixel the mean of 2 x 2 of the level before.
+
+        Parameters
+        ----------
+        n
+            How often; 0 is the image itself.
+
+        Returns
+        -------
+        xarray.DataArray
+            With dims, coordinates and attributes of the image; Y and X tell the centres
+            of the larger pixels.
+
+        Raises
+        ------
+        ValueError
+            If nothing is left of the image, or it has no Y or X.
+
+        Examples
+        --------
+        >>> import xarray as xr
+        >>> from limnd2_xr.testing.synthetic import SyntheticSpec, build
+        >>> ds = xr.open_dataset(
+        ...     build(SyntheticSpec(width=80, height=60)).data, engine="nd2"
+        ... )
+        >>> dict(ds.nd2.level(2).sizes)
+        {'C': 1, 'Y': 15, 'X': 20}
+        """
+        from limnd2_xr.arrays.image_levels import level_of
+
+        return level_of(self._obj, n)
+
     @property
     def rois(self) -> tuple[ImageRoi, ...]:
         """ROIs of the file behind the object, each with outlines and masks in pixels.

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["OpenedPixels", "opened_pixels"]
 
+_RECHUNKED = ("rechunk-merge-", "rechunk-split-")
+"""How dask calls layers of its graphs that change nothing but blocks."""
 _WRAPPERS = (
     indexing.MemoryCachedArray,
     indexing.CopyOnWriteArray,
@@ -81,10 +83,10 @@ def opened_pixels(image: xr.DataArray) -> OpenedPixels | None:
 
 
 def _source(data: Any) -> Any:
-    """Return what a dask array was made of, if it is that and nothing else."""
+    """Return what a dask array was made of, if only its blocks were cut anew."""
     layers = getattr(data.__dask_graph__(), "layers", {})
-    original = layers.get(f"original-{data.name}")
-    if original is None or len(layers) > 2:
+    names = [name for name in layers if not name.startswith(_RECHUNKED)]
+    if len(names) != 2 or names[0] != f"original-{names[1]}":
         return None
-    values = list(original.values())
+    values = list(layers[names[0]].values())
     return getattr(values[0], "value", values[0]) if len(values) == 1 else None

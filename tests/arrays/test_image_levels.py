@@ -203,6 +203,8 @@ def test_copies_follow_a_selection_of_frames_and_channels(tmp_path: Path) -> Non
         np.testing.assert_array_equal(found, expected[1])
     with xr.open_dataset(tmp_path / "a.nd2", chunks={}) as ds:
         np.testing.assert_array_equal(level_of(ds, 1), expected)
+        cut = ds.chunk({"T": 2, "Y": 5}).chunk({"T": 1})
+        np.testing.assert_array_equal(level_of(cut, 1), expected)
 
 
 def test_the_copies_of_the_selected_frames_are_enough(tmp_path: Path) -> None:

@@ -57,8 +57,11 @@ def path(tmp_path: Path) -> Iterator[Path]:
 def levels(path: Path) -> dict[str, NDArray[Any]]:
     """Copies in a file, which must be those of its frames, by level."""
     with xr.open_datatree(path, engine="nd2") as tree:
-        pixels = tree["image"].values
-        found = {name: group["image"].values for name, group in tree["levels"].items()}
+        pixels = np.asarray(tree["image"])
+        found = {
+            str(name): np.asarray(group["image"])
+            for name, group in tree["levels"].items()
+        }
     assert list(found) == ["1", "2"]
     np.testing.assert_array_equal(found["1"], halve(pixels))
     np.testing.assert_array_equal(found["2"], halve(halve(pixels)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -257,6 +258,20 @@ def one_thread() -> Iterator[None]:
 
 class _Killed(Exception):
     pass
+
+
+@BOTH
+def test_copies_are_made_one_by_one(spec: SyntheticSpec, path: Path) -> None:
+    spec = replace(spec, width=700, loops=(TimeLoop(8),))
+    frames = frames_of(spec)
+    with FrameWriter.create(path, **settings(spec)) as out:
+        out.put([0], frames[:1])
+        tracemalloc.start()
+        out.put(np.arange(8), frames)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        out.finalize()
+    assert peak < frames.nbytes / 2
 
 
 @BOTH
