@@ -97,8 +97,8 @@ def open_legacy(source: ByteSource) -> LegacyFile:
             path=source.name,
         )
     metadata = LegacyMetadata(trees=_trees(index, cache))
-    planes = plane_count(metadata) or 1
     n_images = int(images[-1]) + 1 if len(images) else 0
+    planes = min(plane_count(metadata), max(n_images, 1)) or 1
     n_frames = _count(index, "VCAL") or _count(index, "VIMD")
     if n_frames and n_images % planes and n_images % n_frames == 0:
         planes = n_images // n_frames

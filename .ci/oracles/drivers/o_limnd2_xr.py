@@ -15,7 +15,8 @@ from limnd2_xr.model.axes import Axes
 
 def stored_frames(image: xr.DataArray, axes: Axes) -> list[str]:
     """Return the digest of each frame in Y, X, component order as stored, by number."""
-    if "S" in image.dims:  # stored B, G, R
+    is_legacy = image.attrs["format_version"] == "1.0"
+    if "S" in image.dims and not is_legacy:  # stored B, G, R
         image = image.isel(S=slice(None, None, -1))
     inner = ("Y", "X", "C", "S") if "S" in image.dims else ("Y", "X", "C")
     pixels = image.transpose(*axes.dims, *inner).values
