@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,13 +13,26 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import psutil
 import pytest
 import xarray as xr
 from hypothesis import HealthCheck, settings
 
+from limnd2_xr.testing.synthetic import (
+    ChannelSpec,
+    Point,
+    PositionLoop,
+    SyntheticSpec,
+    TimeLoop,
+    ZLoop,
+    build,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from limnd2_xr.testing.synthetic import SyntheticFile
 
 settings.register_profile(
     "dev",
@@ -58,6 +72,48 @@ def real_file() -> Callable[[str], Path]:
 def made_file() -> Callable[[str], Path]:
     """Path of a file of samples/made by its stem; skips where it is absent."""
     return lambda name: _sample("made", name)
+
+
+@pytest.fixture(scope="session")
+def version2_texts() -> dict[str, str]:
+    """XML documents of a file of version 2.1 by chunk name, without declarations."""
+    folder = Path(__file__).resolve().parent / "data" / "version2"
+    texts = {}
+    for path in sorted(folder.glob("*.xml")):
+        name = re.sub(r"^(CustomDataVar|Image\w+)_(?=[A-Z]|\d$)", r"\1|", path.stem)
+        text = path.read_text("utf-8").strip()
+        texts[f"{name}!"] = re.sub(r">\s+<", "><", text)
+    return texts
+
+
+@pytest.fixture(scope="session")
+def version2_file(version2_texts: dict[str, str]) -> Callable[..., SyntheticFile]:
+    """Build a file whose metadata are `version2_texts`, each through `encode`."""
+
+    def as_nis_does(text: str) -> bytes:
+        return f'<?xml version="1.0" encoding="UTF-8"?>{text}'.encode()
+
+    def make(
+        encode: Callable[[str], bytes] = as_nis_does, version: str = "2.1", **more: str
+    ) -> SyntheticFile:
+        texts = {**version2_texts, **more}
+        kept = (Point(0.0, 0.0), Point(0.0, 0.0, valid=False), Point(0.0, 0.0))
+        return build(
+            SyntheticSpec(
+                loops=(TimeLoop(2), PositionLoop(kept), ZLoop(3)),
+                channels=(ChannelSpec("unknown"), ChannelSpec("unknown")),
+                width=32,
+                height=24,
+                significant_bits=14,
+                metadata="xml",
+                version=version,
+                times_ms=1500.0 + 1000.0 * np.arange(12),
+                columns={"X": 100.5 + np.arange(12), "PFS_STATUS": np.arange(12) % 3},
+                extra_chunks={name: encode(text) for name, text in texts.items()},
+            )
+        )
+
+    return make
 
 
 @pytest.fixture(autouse=True)

@@ -19,6 +19,7 @@ from limnd2_xr.model.modality import (
 from limnd2_xr.model.optics import (
     LightPath,
     parse_light_path,
+    plane_camera,
     sample_setting,
     sample_settings,
     stored_planes,
@@ -329,7 +330,7 @@ def parse_channel(
     filter_path = plane.level("pFilterPath", create=True)
     filters = filter_path.level("m_pFilter", create=True)
     if not path.camera:
-        path = replace(path, camera=text(camera, "sCameraName"))
+        path = replace(path, camera=plane_camera(plane))
     return Channel(
         name=text(plane, "sDescription", "sOpticalConfigName"),
         component_count=count,

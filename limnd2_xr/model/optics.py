@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import struct
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
 from limnd2_xr.model.fields import (
@@ -25,6 +25,7 @@ __all__ = [
     "Optics",
     "magnification_of_name",
     "parse_light_path",
+    "plane_camera",
     "sample_setting",
     "sample_settings",
     "stored_planes",
@@ -125,6 +126,11 @@ def stored_planes(planes: Level) -> list[Level]:
     return [unwrap(plane) for plane in levels_by_number(stored)]
 
 
+def plane_camera(plane: Level) -> str:
+    """Return the camera that a plane of format 2.x names itself (FORMAT 8.3)."""
+    return text(plane.level("sCameraSetting", create=True), "sCameraName")
+
+
 def sample_settings(planes: Level) -> list[Level]:
     """Return the sample settings of decoded picture planes, by number."""
     return [
@@ -202,10 +208,13 @@ class Optics(LightPath):
         planes = picture.level("sPicturePlanes", create=True)
         plane = next(iter(stored_planes(planes)), Level())
         first = sample_setting(sample_settings(planes), plane)
+        path = parse_light_path(picture, first, optics_text)
+        if not path.camera:
+            path = replace(path, camera=plane_camera(plane))
         # before the flag existed a size above zero was enough
         calibrated = flag(picture, "bCalibrated", default=True)
         return cls(
-            **_fields(parse_light_path(picture, first, optics_text)),
+            **_fields(path),
             pixel_size_um=positive(picture, "dCalibration") if calibrated else None,
             aspect=positive(picture, "dAspect"),
             rotation_rad=finite(picture, "dAngle"),

@@ -51,6 +51,8 @@ _NAME = re.compile(r"[^\W\d][\w.\-]*\Z")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,20}\Z")
 # A quoted attribute value; possessive, so that no text takes quadratic time.
 _QUOTED = re.compile(r"""=\s*+(?:"[^"<]*+"|'[^'<]*+')""")
+# One that holds a zero byte, which no text of one-byte characters has.
+_WIDE_VALUE = re.compile(rb'''="([^"<\0]*+\0[^"<]*+)"''')
 _LINES = re.compile("[\t\n\r]")
 # Characters that XML 1.0 does not allow, not even escaped.
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -68,8 +70,9 @@ def decode(data: bytes | bytearray | memoryview) -> Level:
 
     The text may be UTF-8 or UTF-16 with or without a byte order mark, or a one-byte
     encoding that the declaration names. Bytes that are no valid UTF-8 are read as
-    cp1252, one by one (old files hold such strings, FORMAT 4.1); characters that XML
-    forbids are read as U+FFFD.
+    cp1252, one by one (old files hold such strings, FORMAT 4.1), and single values that
+    are UTF-16 in another document as such; characters that XML forbids are read as
+    U+FFFD.
 
     Parameters
     ----------
@@ -163,6 +166,7 @@ def to_text(data: bytes) -> str:
     elif data[:2] == b"\0<":
         text = data.decode("utf-16-be", "replace")
     else:
+        data = _WIDE_VALUE.sub(_narrowed, data) if b"\0" in data[:-1] else data
         declared = _ENCODING.match(data[:256])
         name = declared[1].decode().lower() if declared else "utf-8"
         text = data.decode(name, "replace") if name in _SINGLE_BYTE else _utf8(data)
@@ -175,6 +179,17 @@ def to_text(data: bytes) -> str:
     text = _FORBIDDEN.sub("\ufffd", text)
     # Parsers turn line breaks inside values into spaces, unless they are escaped.
     return _QUOTED.sub(_keep_lines, text) if _LINES.search(text) else text
+
+
+def _narrowed(value: re.Match[bytes]) -> bytes:
+    """Return a value of UTF-16 in terms of ASCII; as it is if it is none."""
+    try:
+        text = value[1].decode("utf-16-le").rstrip("\0")
+    except UnicodeDecodeError:
+        return value[0]
+    if not _LINES.sub("", text).isprintable():
+        return value[0]
+    return b'="%b"' % text.encode("ascii", "xmlcharrefreplace")
 
 
 def _utf8(data: bytes) -> str:

@@ -217,6 +217,23 @@ def test_bytes_that_are_no_utf8_are_read_as_cp1252() -> None:
     )
 
 
+@pytest.mark.parametrize("head", ["", HEAD, HEAD.replace("UTF-8", "windows-1252")])
+@pytest.mark.parametrize("text", ["µm λ", "a", "Jörg &lt;x&gt;\r\n&amp;", "字 A"])
+def test_values_of_utf16_in_other_documents(head: str, text: str) -> None:
+    expected = xml.decode(PLAIN.replace("µm λ", text).encode())["s"]
+    for end in (b"", b"\0\0"):
+        value = text.encode("utf-16-le") + end
+        data = (head + PLAIN).encode().replace("µm λ".encode(), value)
+        assert xml.decode(data) == tree(("s", "CLxStringW", expected))
+
+
+@pytest.mark.parametrize("value", [b"a\0b", b"\0\xd8", b"\1\0", b"a\0\0\0b\0"])
+def test_values_with_zero_bytes_that_are_no_utf16(value: bytes) -> None:
+    found = xml.decode(PLAIN.encode().replace("µm λ".encode(), value))["s"]
+    assert isinstance(found, str)
+    assert "\ufffd" in found
+
+
 def test_declared_one_byte_encodings() -> None:
     head = HEAD.replace("UTF-8", "windows-1252")
     assert xml.decode((head + PLAIN.replace("λ", "é")).encode("cp1252"))["s"] == "µm é"
