@@ -200,6 +200,33 @@ def test_bytes_do_not_depend_on_who_writes_when(path: Path) -> None:
     assert files[0] == files[1]
 
 
+class _Killed(Exception):
+    pass
+
+
+class _Dying:
+    """Writes so many times, then half of a write, then nothing any more."""
+
+    def __init__(self, writes: int) -> None:
+        self.writes = writes
+
+    @property
+    def write_at(self) -> Any:
+        whole = PartialFile.write_at
+
+        def write(partial: PartialFile, at: int, *buffers: Any) -> None:
+            self.writes -= 1
+            if self.writes >= 0:
+                whole(partial, at, *buffers)
+                return
+            data = b"".join(bytes(memoryview(b).cast("B")) for b in buffers)
+            if len(data) > 4096:  # less is within a page: all there or nothing
+                whole(partial, at, data[: len(data) // 2])
+            raise _Killed
+
+        return write
+
+
 @BOTH
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("again", [False, True], ids=["once", "twice"])
@@ -208,28 +235,15 @@ def test_copies_are_of_the_frame_whenever_a_writer_ends(
 ) -> None:
     spec = replace(spec, loops=(TimeLoop(2),))
     first, second = frames_of(spec), frames_of(spec, seed=1)
-    write_at = PartialFile.write_at
     states, moment = set(), 0
     monkeypatch.setattr(frame_target, "_SMALL_NBYTES", 0)
     while True:
         with FrameWriter.create(path, **settings(spec), overwrite=True) as out:
             if again:
                 out.put([0, 1], first)
-            left = moment
-
-            def write(partial: PartialFile, at: int, *buffers: Any) -> None:
-                nonlocal left
-                left -= 1
-                if left >= 0:
-                    write_at(partial, at, *buffers)
-                    return
-                data = b"".join(bytes(memoryview(b).cast("B")) for b in buffers)
-                if len(data) > 4096:  # less is within a page: all there or nothing
-                    write_at(partial, at, data[: len(data) // 2])
-                raise _Killed
-
+            left = _Dying(moment)
             with monkeypatch.context() as patch, suppress(_Killed):
-                patch.setattr(PartialFile, "write_at", write)
+                patch.setattr(PartialFile, "write_at", left.write_at)
                 out.put([0, 1], second)
             out.finalize()
         found = check(path)
@@ -240,7 +254,7 @@ def test_copies_are_of_the_frame_whenever_a_writer_ends(
             )
             states.add(what)
             assert again or what != "first"
-        if left >= 0:
+        if left.writes >= 0:
             break
         moment += 1
     assert moment > 10
@@ -256,13 +270,45 @@ def one_thread() -> Iterator[None]:
     set_threads(None)
 
 
-class _Killed(Exception):
-    pass
+@BOTH
+@pytest.mark.usefixtures("one_thread")
+def test_completing_goes_on_after_a_killed_process(
+    spec: SyntheticSpec, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of frame 0 the copies are lacking, frame 1 is there, frame 2 nobody wrote."""
+    spec = replace(spec, loops=(TimeLoop(3),))
+    frames = frames_of(spec)
+    moment = 0
+    while True:
+        FrameWriter.create(path, **settings(spec), shared=True, overwrite=True).close()
+        with FrameWriter.open(path, overwrite=True) as out:
+            out.put([0, 1], frames[:2])
+            assert out.frames.copies is not None
+            with out.frames.open() as partial:
+                out.frames.copies.withdraw(partial, 0)
+        left = _Dying(moment)
+        with (
+            monkeypatch.context() as patch,
+            suppress(_Killed),
+            FrameWriter.open(path, overwrite=True) as out,
+        ):
+            patch.setattr(PartialFile, "write_at", left.write_at)
+            out.finalize()
+        if left.writes >= 0:
+            break
+        with FrameWriter.open(path, overwrite=True) as out:
+            out.finalize()
+        found = check(path)
+        np.testing.assert_array_equal(found[:2], frames[:2])
+        assert not found[2].any()
+        moment += 1
+    check(path)
+    assert moment >= 8
 
 
 @BOTH
 def test_copies_are_made_one_by_one(spec: SyntheticSpec, path: Path) -> None:
-    spec = replace(spec, width=700, loops=(TimeLoop(8),))
+    spec = replace(spec, width=200, loops=(TimeLoop(8),))
     frames = frames_of(spec)
     with FrameWriter.create(path, **settings(spec)) as out:
         out.put([0], frames[:1])
