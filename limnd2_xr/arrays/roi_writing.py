@@ -112,7 +112,7 @@ def rois_from_dataset(dataset: xr.Dataset) -> tuple[Roi, ...]:
     said = rois_dataset([_FRESH if roi is None else roi for roi in rois])
     given: list[dict[str, Any]] = [{} for _ in rois]
     edits: list[dict[str, Any]] = [{} for _ in rois]
-    columns = {
+    columns: dict[str, Sequence[Any]] = {
         **{name: table.texts(name) for name in _TEXTS},
         **{name: table.whole(name) for name in _WHOLE},
         **{name: table.numbers(name) for name in PLACES},
@@ -165,7 +165,9 @@ def _check_fresh(row: Mapping[str, Any], number: int) -> None:
 
 def _edited(roi: Roi, edits: dict[str, Any]) -> Roi:
     """Apply what columns say that is not what the ROI says itself."""
-    places = {name: edits.pop(name) for name in PLACES if name in edits}
+    places: dict[str, float] = {
+        name: edits.pop(name) for name in PLACES if name in edits
+    }
     if places:
         edits["key_frames"] = _moved(roi, places, edits.pop("key_frames", None))
     elif "key_frames" in edits:

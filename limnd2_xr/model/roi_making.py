@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from operator import index
-from typing import TYPE_CHECKING, Any, Final, TypedDict
+from typing import TYPE_CHECKING, Any, Final, SupportsIndex, TypedDict
 
 import numpy as np
 
@@ -24,13 +24,13 @@ _NODES: Final = 2
 class RoiOptions(TypedDict, total=False):
     """What else can be said of a ROI that is made."""
 
-    id: int
+    id: SupportsIndex
     """Number; 0, which stands for a free one, if it is not given."""
     label: str
     """Name."""
     color: str
     """Colour of the outline, ``#rrggbb``; red if it is not given."""
-    position: int | None
+    position: SupportsIndex | None
     """Index along P of the stage position that it belongs to; None for all."""
     interpretation: RoiInterpretation
     """What it is for; ``"standard"`` if it is not given."""

@@ -236,7 +236,7 @@ def test_events_stay_in_their_chunks_with_what_is_not_known_of_them() -> None:
         [replace(e, description="new") if e.id == 3 else e for e in shown], stored
     )
     assert found[WRITTEN_CHUNK] == STORED
-    tree = decode(found["ImageEventsLV!"] or b"").to_plain()
+    tree: Any = decode(found["ImageEventsLV!"] or b"").to_plain()
     assert tree["RLxExperimentRecord"]["pEvents"] == [
         {"T": 5.0, "I": 3, "Mystery": 9, "D": "new"}
     ]

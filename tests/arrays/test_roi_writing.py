@@ -415,7 +415,7 @@ def test_pixels_that_are_damaged_stay_unless_they_are_replaced() -> None:
 # -- from pixels ---------------------------------------------------------------------
 
 PIXEL = st.floats(-1e4, 1e4)
-SIZE = {"width": 641, "height": 480}
+SIZE: Any = {"width": 641, "height": 480}
 
 
 @given(st.lists(st.tuples(PIXEL, PIXEL), min_size=3, max_size=9), st.integers(1, 5000))

@@ -30,11 +30,10 @@ FORM = CustomDescription(
 )
 
 
-@pytest.fixture(params=["3.0", "2.1"])
+@pytest.fixture(params=["lv", "xml"])
 def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A file that holds ROIs, events and a form."""
-    kind = "lv" if request.param == "3.0" else "xml"
-    spec = replace(PLAIN, extra_chunks=contents(PLAIN), metadata=kind)
+    spec = replace(PLAIN, extra_chunks=contents(PLAIN), metadata=request.param)
     return build(spec).save(tmp_path / "a.nd2")
 
 

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import nd2
 import numpy as np
@@ -35,6 +35,9 @@ from limnd2_xr.testing.synthetic import (
 CHECK = Path(__file__).resolve().parents[3] / "shared" / "oracles" / "check.py"
 INSTALLED = Path(os.environ.get("ND2_ORACLES", "~/.cache/nd2-oracles")).expanduser()
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 SIZE: Any = {"width": 96, "height": 64}
 VERTICES = [(10.0, 12.0), (50.5, 14.0), (40.0, 60.25), (12.0, 33.0)]
 MASK = np.zeros((64, 96), np.bool_)
@@ -52,7 +55,7 @@ EVENTS = (
     Event(time_ms=150.0, meaning=15, stimulation=Stimulation(type=4), id=3),
 )
 N_FRAMES = 6
-COLUMNS = {
+COLUMNS: dict[str, Any] = {
     "PFS_STATUS": np.arange(N_FRAMES) - 3,
     "Who": [f"person {i} µ🔬" for i in range(N_FRAMES)],
     "Temp": xr.DataArray(
@@ -131,7 +134,7 @@ def test_nd2_reads_the_pixels_of_raster_rois(path: Path) -> None:
     assert_array_equal(decode_binary_mask(payload[4:]), MASK * 4)
 
 
-def known(values: list[Any]) -> list[Any]:
+def known(values: Sequence[Any]) -> list[Any]:
     """Values of a column that are not missing."""
     return [v for v in values if not (isinstance(v, float) and math.isnan(v))]
 
