@@ -95,7 +95,7 @@ def rois_group(
 def rois_dataset(rois: Sequence[Roi]) -> xr.Dataset:
     """ROIs as columns along the dim ``roi``; ``definition`` holds each whole, as JSON.
 
-    `limnd2_xr.arrays.roi_writing.rois_from_dataset` is the inverse.
+    `limnd2_xr.arrays.roi_table.rois_from_dataset` is the inverse.
 
     Parameters
     ----------

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from limnd2_xr.arrays.image_roi import ImageRoi
 from limnd2_xr.arrays.regions_of_interest import ROI_RASTER, rois_dataset
-from limnd2_xr.arrays.roi_writing import roi_payloads, rois_from_dataset
+from limnd2_xr.arrays.roi_table import rois_from_dataset
+from limnd2_xr.arrays.roi_writing import roi_payloads
 from limnd2_xr.errors import Nd2Warning
 from limnd2_xr.frames.masks import decode_rle, encode_rle
 from limnd2_xr.model.comparison import same
