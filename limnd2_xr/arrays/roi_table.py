@@ -64,6 +64,7 @@ def rois_from_dataset(dataset: xr.Dataset) -> tuple[Roi, ...]:
 
     Examples
     --------
+    >>> import xarray as xr
     >>> table = xr.Dataset(
     ...     {
     ...         "shape": ("roi", ["circle"]),
