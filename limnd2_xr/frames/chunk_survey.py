@@ -37,8 +37,8 @@ class ChunkSurvey:
     """Chunks that are where this says: checked by their headers."""
     map_fault: str | None
     """Why the map could not be used as it is; None where it could."""
-    misplaced: tuple[str, ...]
-    """Names that the map lists at a place where no such chunk is."""
+    misplaced: dict[str, Entry]
+    """What the map lists at a place where no such chunk is."""
     unlisted_frames: tuple[str, ...]
     """Frames that the file holds and the map, right otherwise, does not list."""
     older: dict[str, list[Entry]] = field(repr=False)
@@ -69,7 +69,7 @@ def survey_chunks(source: ByteSource) -> ChunkSurvey:
     """
     loaded = read_index(source)
     index = loaded.index
-    wrong: list[str] = []
+    wrong: dict[str, Entry] = {}
     if loaded.rebuilt is None:
         wrong = _wrong_entries(source, index)
         if wrong:
@@ -93,7 +93,7 @@ def survey_chunks(source: ByteSource) -> ChunkSurvey:
         version=loaded.version,
         index=index,
         map_fault=loaded.rebuilt,
-        misplaced=tuple(wrong),
+        misplaced=wrong,
         unlisted_frames=tuple(frames),
         older=older,
         unlisted=tuple(sorted(beyond.keys() - set(frames))),
@@ -101,16 +101,21 @@ def survey_chunks(source: ByteSource) -> ChunkSurvey:
     )
 
 
-def _wrong_entries(source: ByteSource, index: ChunkIndex) -> list[str]:
-    """Names that are not where an index says, a batch at a time."""
-    wrong: list[str] = []
+def _wrong_entries(source: ByteSource, index: ChunkIndex) -> dict[str, Entry]:
+    """Return what is not where an index says, looking at a batch at a time."""
+    wrong: dict[str, Entry] = {}
     batch: dict[str, Entry] = {}
+
+    def look() -> None:
+        wrong.update((name, batch[name]) for name in check_entries(source, batch))
+        batch.clear()
+
     for name, entry in index.items():
         batch[name] = entry
         if len(batch) == _BATCH:
-            wrong += check_entries(source, batch)
-            batch.clear()
-    return wrong + check_entries(source, batch)
+            look()
+    look()
+    return wrong
 
 
 def _is_frame(name: str) -> bool:

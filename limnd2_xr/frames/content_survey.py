@@ -115,18 +115,14 @@ def read_contents(
     levels: dict[str, Level] = dict(contents.raw.levels) if contents.raw else {}
     for name in _names(survey):
         advance(1)
-        if (
-            name in ATTRIBUTES
-            and contents.raw is not None
-            and name in contents.raw.levels
-        ):
+        if name in ATTRIBUTES:
             continue
         payload = reader.sound(name, checks, contents)
         if name in reader.trees:
             levels[name] = reader.trees.pop(name)
         if payload is None:
             continue
-        if name in _TREES:
+        if name in _TREES and checks is not None:
             levels[name] = decode(payload)
         if checks is not None:
             checks.learn_layers(name, payload)

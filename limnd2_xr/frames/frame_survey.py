@@ -26,7 +26,13 @@ if TYPE_CHECKING:
     from limnd2_xr.container.source import ByteSource
     from limnd2_xr.frames.layout import PixelLayout
 
-__all__ = ["FrameFault", "FrameSurvey", "check_frame", "survey_frames"]
+__all__ = [
+    "FrameFault",
+    "FrameSurvey",
+    "check_frame",
+    "pixel_fault",
+    "survey_frames",
+]
 
 PIECE_NBYTES: Final = 4 * 2**20
 """Pixels are read in pieces of this size."""
@@ -136,7 +142,8 @@ def check_frame(
     if header.name != name:
         reason = f"chunk {header.name} is there instead"
         return None, FrameFault(name=name, offset=offset, reason=reason)
-    reason, rows = _pixel_fault(source, layout, header)
+    pixels, stored = header.data_offset + TIME_NBYTES, header.data_nbytes - TIME_NBYTES
+    reason, rows = pixel_fault(source, layout, pixels, stored)
     if not reason:
         return header, None
     return header, FrameFault(
@@ -144,18 +151,32 @@ def check_frame(
         offset=offset,
         reason=reason,
         rows=rows,
-        pixel_offset=header.data_offset + TIME_NBYTES,
+        pixel_offset=pixels,
     )
 
 
-def _pixel_fault(
-    source: ByteSource, layout: PixelLayout, header: ChunkHeader
+def pixel_fault(
+    source: ByteSource, layout: PixelLayout, pixels: int, stored: int
 ) -> tuple[str, int]:
-    """Say what is wrong with the pixels of a frame, and how many rows can be had."""
-    stored = header.data_nbytes - TIME_NBYTES
-    pixels = header.data_offset + TIME_NBYTES
+    """Read the pixels of a frame.
+
+    Parameters
+    ----------
+    source
+        The open file.
+    layout
+        How the frame is stored.
+    pixels, stored
+        File offset of its pixels, and how many bytes there are.
+
+    Returns
+    -------
+    tuple of str and int
+        What is wrong with them, ``""`` if nothing is; and then how many rows, from the
+        top, can be had.
+    """
     if stored < 0:
-        return f"the chunk has {header.data_nbytes} bytes, not even a time", 0
+        return f"the chunk has {stored + TIME_NBYTES} bytes, not even a time", 0
     try:
         if layout.compression == "zlib":
             # What is longer than any stream of a frame is not read to its end.

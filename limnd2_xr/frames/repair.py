@@ -167,7 +167,8 @@ def repair(
             raise error.located(path=spec.name) from error
         _Writer(opened, partial, plan, steps).write()
         partial.commit()
-    lost = np.flatnonzero(plan.frames < 0).tolist()
+    absent = np.flatnonzero(plan.frames < 0).tolist()
+    lost = [number for number in absent if number not in plan.bare]
     return RepairReport(
         source=spec.name,
         target=os.fspath(target),
@@ -261,6 +262,9 @@ class _Writer:
         place = int(self._plan.frames[number])
         if place >= 0:
             self._copy(number, place)
+        elif number in self._plan.bare:
+            bare = self._plan.bare[number]
+            self._copy_pixels(number, bare.pixel_offset, bare.nbytes)
         elif number in self._plan.rows:
             self._copy_rows(number)
         else:
@@ -283,14 +287,19 @@ class _Writer:
             raise CorruptChunk(
                 "the file changed while it was read", path=source.name, offset=place
             )
-        (time_ms,) = struct.unpack(
-            "<d", source.read_at(header.data_offset, TIME_NBYTES)
-        )
         stored = header.data_nbytes - TIME_NBYTES
         if plan.layout.compression == "none":
             stored = min(stored, plan.layout.frame_nbytes)
-        target = self._begin(number, stored, time_ms)
-        self._copy_bytes(header.data_offset + TIME_NBYTES, target, stored)
+        self._copy_pixels(number, header.data_offset + TIME_NBYTES, stored)
+
+    def _copy_pixels(self, number: int, pixels: int, nbytes: int) -> None:
+        target = self._begin(number, nbytes, self._time_before(pixels))
+        self._copy_bytes(pixels, target, nbytes)
+
+    def _time_before(self, pixels: int) -> float:
+        stored = self._source.read_at(pixels - TIME_NBYTES, TIME_NBYTES)
+        (time_ms,) = struct.unpack("<d", stored)
+        return float(time_ms)
 
     def _copy_bytes(self, source_offset: int, target_offset: int, nbytes: int) -> None:
         for at in range(0, nbytes, PIECE_NBYTES):
@@ -301,8 +310,7 @@ class _Writer:
 
     def _copy_rows(self, number: int) -> None:
         layout, rows = self._plan.layout, self._plan.rows[number]
-        before = self._source.read_at(rows.pixel_offset - TIME_NBYTES, TIME_NBYTES)
-        (time_ms,) = struct.unpack("<d", before)
+        time_ms = self._time_before(rows.pixel_offset)
         target = self._begin(number, layout.frame_nbytes, time_ms)
         kept = rows.count * layout.row_nbytes
         self._copy_bytes(rows.pixel_offset, target, kept)

@@ -19,6 +19,7 @@ from limnd2_xr.model.experiment import (
 from limnd2_xr.model.experiment_tree import experiment_tree
 from limnd2_xr.model.fields import unwrap
 from limnd2_xr.model.raw import ATTRIBUTES, EXPERIMENT
+from limnd2_xr.model.tree_building import nested, struct
 from limnd2_xr.model.tree_editing import replaced_struct, with_fields
 from limnd2_xr.variants.tree import Level, LvType
 
@@ -42,8 +43,6 @@ class FittedLoops:
     """Frames, all of which have places in the loops."""
     tree: Level | None = None
     """Root of the chunk of loops where it has to change."""
-    drops: bool = False
-    """Whether the chunk of loops has to go: they do not fit the frames."""
     changed: str = ""
     """What was changed and why; empty if nothing."""
 
@@ -56,7 +55,8 @@ def fit_loops(
     It gets as many steps as hold the last frame; its steps after that, of which there is
     no frame, go. An outermost loop over time can also become longer. Where there are
     more frames than other loops have places for, or the loops promise many times the
-    frames that there are, they are given up: then the frames run along T.
+    frames that there are, a loop over time takes their place. So it does where several
+    frames have no loops: the vendor's library knows only the first of them then.
 
     Parameters
     ----------
@@ -71,7 +71,10 @@ def fit_loops(
     """
     loops = document.experiment.loops
     if not loops:
-        return FittedLoops(n_frames=top)
+        if top == 1:
+            return FittedLoops(n_frames=1)
+        text = f"there are no loops; a loop over time of {top} steps was added"
+        return FittedLoops(n_frames=top, tree=_time_loop(raw, top), changed=text)
     counts = [loop.count for loop in loops]
     inner = math.prod(counts[1:])
     outer = -(-top // max(inner, 1))
@@ -84,7 +87,7 @@ def fit_loops(
     if fitted is None:
         return FittedLoops(
             n_frames=top,
-            drops=True,
+            tree=_time_loop(raw, top),
             changed=f"the loops ({said}) do not fit {top} frames and were given up: the "
             "frames run along T",
         )
@@ -94,6 +97,29 @@ def fit_loops(
         changed=f"the outermost of the loops ({said}) has {outer} steps now, as many as "
         "there are frames for",
     )
+
+
+def _time_loop(raw: RawMetadata, count: int) -> Level:
+    """Root of a chunk of loops with one over time, in the encoding of the attributes."""
+    if raw.name(ATTRIBUTES) == ATTRIBUTES[0]:
+        loop = TimeLoop(count=count, declared_count=count)
+        content = experiment_tree(Experiment(loops=(loop,))) or Level()
+        return struct(nested("SLxExperiment", content))
+    parameters = struct(
+        ("uiCount", "lx_uint32", count),
+        ("dStart", "double", 0.0),
+        ("dPeriod", "double", 0.0),
+        ("dDuration", "double", 0.0),
+        ("bDurationPref", "bool", False),
+    )
+    pars = struct(("no_name", "RLxExperiment.RLxExpTimeLoop", parameters))
+    node = struct(
+        ("eType", "lx_uint32", 1),
+        ("uLoopPars", "CLxListVariant", pars),
+        ("uiRepeatCount", "lx_uint32", 1),
+        ("uiNextLevelCount", "lx_uint32", 0),
+    )
+    return struct(("no_name", "RLxExperiment", node))
 
 
 def _with_outer(experiment: Experiment, raw: RawMetadata, count: int) -> Level | None:

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from limnd2_xr.container.chunk_format import ALIGNMENT, HEADER_NBYTES
+from limnd2_xr.container.chunk_table import split_name
 from limnd2_xr.errors import CorruptChunk, Nd2Error, UnsupportedFeature
 from limnd2_xr.frames.chunk_survey import survey_chunks
 from limnd2_xr.frames.content_survey import read_contents, read_payload
 from limnd2_xr.frames.findings import Findings
-from limnd2_xr.frames.frame_survey import check_frame, survey_frames
+from limnd2_xr.frames.frame_survey import check_frame, pixel_fault, survey_frames
 from limnd2_xr.frames.opening import layout_of
+from limnd2_xr.frames.partial_frames import frame_head
 from limnd2_xr.frames.repair_columns import fitted_columns
 from limnd2_xr.frames.repair_loops import fit_loops, with_frame_count
 from limnd2_xr.frames.table import FRAME_FAMILY, TIME_NBYTES, frame_name
@@ -40,7 +43,7 @@ if TYPE_CHECKING:
     from limnd2_xr.frames.layout import PixelLayout
     from limnd2_xr.model.document import Nd2Document
 
-__all__ = ["RepairPlan", "Rows", "plan_repair"]
+__all__ = ["BareFrame", "RepairPlan", "Rows", "plan_repair"]
 
 AUTHENTICATION: Final = (
     "CustomData|AuthenticationV",
@@ -58,6 +61,16 @@ class Rows:
     """File offset of the first one."""
     count: int
     """How many."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BareFrame:
+    """A frame whose chunk header is damaged, and whose pixels are not."""
+
+    pixel_offset: int
+    """File offset of its pixels; its time is before them."""
+    nbytes: int
+    """Bytes of its pixels as stored."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -78,6 +91,8 @@ class RepairPlan:
     """Number of the first frame in the names of the source."""
     rows: dict[int, Rows] = field(default_factory=dict)
     """Frames of which a part can be had, by number."""
+    bare: dict[int, BareFrame] = field(default_factory=dict)
+    """Frames that only the chunk map leads to, by number."""
     chunks: dict[str, Entry | bytes] = field(default_factory=dict, repr=False)
     """Other chunks: where they are in the source, or what they become."""
     makes_times: bool = False
@@ -166,7 +181,17 @@ def _plan_frames(
                 part = Rows(pixel_offset=fault.pixel_offset, count=fault.rows)
                 plan.rows[number - plan.first_number] = part
     _plan_cut_frame(plan, source, survey, places)
-    if not any(place >= 0 for place in places.values()) and not plan.rows:
+    for number, bare in _bare_frames(source, survey, layout).items():
+        if places.get(number, -1) < 0 and number >= plan.first_number:
+            places[number] = -1
+            plan.bare[number - plan.first_number] = bare
+            plan.changed.append(
+                f"{frame_name(number)} has a damaged header; its pixels were taken from "
+                "where the chunk map says"
+            )
+    if not any(place >= 0 for place in places.values()) and not (
+        plan.rows or plan.bare
+    ):
         raise CorruptChunk("no frame can be had", path=source.name)
     plan.frames = np.full(max(places) + 1 - plan.first_number, -1, np.int64)
     for number, place in places.items():
@@ -182,6 +207,37 @@ def _older(
         if header is not None and fault is None:
             return entry.offset
     return None
+
+
+def _bare_frames(
+    source: ByteSource, survey: ChunkSurvey, layout: PixelLayout
+) -> dict[int, BareFrame]:
+    """Frames where the map leads to a header that is nearly one, as one field is wrong.
+
+    Either its numbers are those that they have to be, or its name is; the padding of
+    the name is zeros, and the pixels decode.
+    """
+    found: dict[int, BareFrame] = {}
+    for name, entry in survey.misplaced.items():
+        family, number = split_name(name) or ("", 0)
+        if family != FRAME_FAMILY or name in survey.index or entry.nbytes is None:
+            continue
+        nbytes = entry.nbytes - TIME_NBYTES
+        pixels = entry.offset + ALIGNMENT
+        if nbytes < 0 or pixels + nbytes > source.size:
+            continue
+        head = source.read_at(entry.offset, ALIGNMENT)
+        expected = frame_head(number, nbytes, 0.0)
+        named = HEADER_NBYTES + len(name)
+        agrees = (
+            head[:HEADER_NBYTES] == expected[:HEADER_NBYTES]
+            or head[HEADER_NBYTES:named] == expected[HEADER_NBYTES:named]
+        )
+        if not agrees or any(head[named:-TIME_NBYTES]):
+            continue
+        if not pixel_fault(source, layout, pixels, nbytes)[0]:
+            found[number] = BareFrame(pixel_offset=pixels, nbytes=nbytes)
+    return found
 
 
 def _plan_cut_frame(
@@ -236,7 +292,8 @@ def _replace_damaged(
     fresh = _fresh(document)
     names = [name for name, _ in survey.index.except_family(FRAME_FAMILY).items()]
     for name in names:
-        if name in plan.chunks or name.startswith(AUTHENTICATION):
+        # Of attributes that were guessed is told where they are made.
+        if name in plan.chunks or name.startswith((*AUTHENTICATION, *ATTRIBUTES)):
             continue
         if name in contents.partly and name in fresh:
             plan.chunks[name] = fresh[name]
@@ -266,18 +323,17 @@ def _fit(
     plan: RepairPlan, document: Nd2Document, raw: RawMetadata, contents: Contents
 ) -> None:
     """Have loops and attributes say how many frames there are."""
-    present = int((plan.frames >= 0).sum()) + len(plan.rows)
+    present = int((plan.frames >= 0).sum()) + len(plan.rows) + len(plan.bare)
     fitted = fit_loops(document, raw, top=len(plan.frames), present=present)
     plan.n_frames = fitted.n_frames
     added = fitted.n_frames - len(plan.frames)
     plan.frames = np.append(plan.frames, np.full(added, -1, np.int64))
-    loops = raw.name(EXPERIMENT)
+    is_lite = raw.name(ATTRIBUTES) == ATTRIBUTES[0]
+    loops = raw.name(EXPERIMENT) or EXPERIMENT[0 if is_lite else 1]
     if fitted.changed:
         plan.changed.append(fitted.changed)
         plan.chunks.pop(_VIEWER_STATE, None)
-    if loops is not None and fitted.drops:
-        plan.chunks.pop(loops, None)
-    elif loops is not None and fitted.tree is not None:
+    if fitted.tree is not None:
         plan.chunks[loops] = encode(fitted.tree)
     said = document.attributes.sequence_count
     bits = document.attributes.bits_in_memory if contents.attributes_fault else None
@@ -297,6 +353,8 @@ def _fit(
 def _tell_lost_frames(plan: RepairPlan) -> None:
     lossy = plan.layout.compression == "unsupported"
     for number in np.flatnonzero(plan.frames < 0).tolist():
+        if number in plan.bare:
+            continue
         if lossy:
             raise UnsupportedFeature(
                 f"frame {number} cannot be had, and an empty one cannot be written: frames "
