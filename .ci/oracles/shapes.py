@@ -12,8 +12,10 @@ from limnd2_xr.testing.synthetic import (
     Period,
     Point,
     PositionLoop,
+    SpectralLoop,
     SyntheticSpec,
     TimeLoop,
+    XmlStyle,
     ZLoop,
     build,
 )
@@ -43,11 +45,32 @@ SPECS = {
         loops=(TimeLoop(2),), significant_bits=12, channels=TWO
     ),
     "zlib_padded": SyntheticSpec(loops=(TimeLoop(3),), width=51, compression="zlib"),
+    "version2_time_positions_z": SyntheticSpec(
+        loops=(TimeLoop(2), PositionLoop(POINTS), ZLoop(3)),
+        channels=TWO,
+        metadata="xml",
+        version="2.0",
+        width=256,
+        height=192,
+    ),
+    "version2_periods": SyntheticSpec(
+        loops=(
+            NETimeLoop((Period(2), Period(4, valid=False), Period(1))),
+            SpectralLoop(),
+        ),
+        channels=TWO,
+        metadata="xml",
+        xml=XmlStyle(sample_settings=False),
+        compression="zlib",
+        width=256,
+        height=192,
+    ),
 }
 
 
-SWAPPED_BY_BIO_FORMATS = {"z_outside_time"}
-"""It takes T for the outer loop whatever the experiment says."""
+SWAPPED_BY_BIO_FORMATS = {"z_outside_time", "version2_time_positions_z"}
+"""It takes T for the outer loop whatever the experiment says, and positions of version 2
+for the outermost."""
 
 
 def write_all(folder: Path) -> list[Path]:
