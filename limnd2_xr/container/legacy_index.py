@@ -102,7 +102,7 @@ def read_legacy_index(source: ByteSource) -> LegacyIndex:
         walked, stopped = _walked(source)
         reason = f"{error.reason}; its boxes were walked over"
         return LegacyIndex(walked, _joined(reason, stopped), cache)
-    listed, wrong = _checked(_index_of(_named(entries)), cache)
+    listed, wrong = _checked(_listed(entries, source.size), cache)
     if wrong is None:
         return LegacyIndex(listed, None, cache)
     walked, stopped = _walked(source)
@@ -167,14 +167,15 @@ def read_box(cache: RegionCache, name: str, entry: Entry) -> Box:
     return box
 
 
-def _named(entries: Iterable[MapEntry]) -> list[tuple[str, int, int | None]]:
+def _listed(entries: Iterable[MapEntry], size: int) -> ChunkIndex:
+    """Return the boxes that a map lists; what is far outside begins at the file's end."""
     seen: Counter[str] = Counter()
-    named = []
+    named: list[tuple[str, int, int | None]] = []
     for kind, tag, offset in entries:
         own = kind.strip(" \0")
         label = own if own in _OWN_TYPE else tag.strip(" \0") or own
-        named.append((_name(label, seen), offset, None))
-    return named
+        named.append((_name(label, seen), min(offset, size), None))
+    return ChunkIndex.from_entries(named)
 
 
 def _name(label: str, seen: Counter[str]) -> str:
@@ -183,11 +184,6 @@ def _name(label: str, seen: Counter[str]) -> str:
     number = seen[label]
     seen[label] += 1
     return f"{label}|{number}!" if number or label in _NUMBERED else f"{label}!"
-
-
-def _index_of(named: Iterable[tuple[str, int, int | None]]) -> ChunkIndex:
-    # An offset that no array holds is outside of any file.
-    return ChunkIndex.from_entries(item for item in named if item[1] < 1 << 63)
 
 
 def _walked(source: ByteSource) -> tuple[ChunkIndex, str | None]:
@@ -205,7 +201,7 @@ def _walked(source: ByteSource) -> tuple[ChunkIndex, str | None]:
             named.append((_name(label, seen), box.offset, box.nbytes))
     except CorruptChunk as error:
         stopped = f"they end at offset {error.offset}: {error.reason}"
-    return _index_of(named), stopped
+    return ChunkIndex.from_entries(named), stopped
 
 
 def _tag_of(head: bytes) -> str:
@@ -249,7 +245,7 @@ def _checked(index: ChunkIndex, cache: RegionCache) -> tuple[ChunkIndex, str | N
             wrong = wrong or name
             continue
         kept.append((name, entry.offset, nbytes))
-    return _index_of(kept), wrong
+    return ChunkIndex.from_entries(kept), wrong
 
 
 def _fits(name: str, kind: str) -> bool:

@@ -45,6 +45,8 @@ __all__ = ["LegacyFile", "open_legacy"]
 
 _TREES: Final = ("ARTT", "TINF", "AIM1", "AIMD")
 _PER_FRAME: Final = ("VCAL", "VIMD")
+_TRIED: Final = 8
+"""So many frames are looked at for one whose metadata or images are sound."""
 _BATCH: Final = 256
 """Metadata of so many frames are held at a time."""
 _FREE_PIXELS: Final = 2**26
@@ -96,12 +98,10 @@ def open_legacy(source: ByteSource) -> LegacyFile:
             f"{len(images)} images were found",
             path=source.name,
         )
-    metadata = LegacyMetadata(trees=_trees(index, cache))
+    metadata = _metadata(index, cache)
     n_images = int(images[-1]) + 1 if len(images) else 0
-    planes = min(plane_count(metadata), max(n_images, 1)) or 1
     n_frames = _count(index, "VCAL") or _count(index, "VIMD")
-    if n_frames and n_images % planes and n_images % n_frames == 0:
-        planes = n_images // n_frames
+    planes = _planes(plane_count(metadata), n_images, n_frames)
     n_frames = max(n_frames, n_images // planes)
     described = _describe(index, cache, planes, n_frames)
     metadata = replace(metadata, values=_frame_values(index, source, n_frames))
@@ -121,6 +121,14 @@ def open_legacy(source: ByteSource) -> LegacyFile:
     )
 
 
+def _planes(told: int, n_images: int, n_frames: int) -> int:
+    """Images of each frame: as the metadata tell, if that can be, else by the frames."""
+    even = n_images // n_frames if n_frames and n_images % n_frames == 0 else 0
+    if told and (not even or n_images % told == 0):
+        return min(told, max(n_images, 1))
+    return even or 1
+
+
 def _numbers(index: ChunkIndex, family: str) -> NDArray[np.int64]:
     found = index.family(family)
     return found.numbers if found is not None else np.empty(0, dtype=np.int64)
@@ -131,29 +139,39 @@ def _count(index: ChunkIndex, family: str) -> int:
     return int(numbers[-1]) + 1 if len(numbers) else 0
 
 
-def _trees(index: ChunkIndex, cache: RegionCache) -> dict[str, Level]:
-    """Return decoded metadata by tag; of what comes once a frame, the first."""
-    names = {tag: f"{tag}!" for tag in _TREES}
-    for tag in _PER_FRAME:
-        numbers = _numbers(index, tag)
-        names[tag] = f"{tag}|{int(numbers[0]) if len(numbers) else 0}!"
+def _metadata(index: ChunkIndex, cache: RegionCache) -> LegacyMetadata:
+    """Decode metadata; of what there is for each frame, the first that is sound."""
     trees = {}
-    for tag, name in names.items():
-        entry = index.find(name)
-        if entry is None:
-            continue
-        try:
-            payload = read_boxes(cache, {name: entry})[name]
-            trees[tag] = decode_legacy(payload)
-        except CorruptChunk as error:
-            report_damage(
-                error.reason,
-                "these metadata are left out",
-                path=cache.source.name,
-                chunk=name,
-                offset=entry.offset,
-            )
-    return trees
+    for tag in _TREES:
+        tree = _tree(index, cache, f"{tag}!")
+        if tree is not None:
+            trees[tag] = tree
+    frame = 0
+    for tag in _PER_FRAME:
+        for number in _numbers(index, tag)[:_TRIED].tolist():
+            tree = _tree(index, cache, f"{tag}|{number}!")
+            if tree is not None:
+                trees[tag], frame = tree, number
+                break
+    return LegacyMetadata(trees=trees, frame=frame)
+
+
+def _tree(index: ChunkIndex, cache: RegionCache, name: str) -> Level | None:
+    """Decode one metadata box; None, with a report, if it is damaged."""
+    entry = index.find(name)
+    if entry is None:
+        return None
+    try:
+        return decode_legacy(read_boxes(cache, {name: entry})[name])
+    except CorruptChunk as error:
+        report_damage(
+            error.reason,
+            "these metadata are left out",
+            path=cache.source.name,
+            chunk=name,
+            offset=entry.offset,
+        )
+        return None
 
 
 def _describe(
@@ -212,7 +230,7 @@ def _plane_headers(
     """Headers of the codestreams of the first frame that has any sound one."""
     numbers = _numbers(index, CODESTREAM_FAMILY)
     frames = np.unique(numbers // planes)
-    for frame in frames[:8].tolist() + frames[-1:].tolist():
+    for frame in frames[:_TRIED].tolist() + frames[-1:].tolist():
         found = [
             _header_of(index, cache, frame * planes + plane) for plane in range(planes)
         ]

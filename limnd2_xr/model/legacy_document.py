@@ -62,6 +62,8 @@ FRAME_VALUES: Final[Mapping[str, str]] = {
 }
 """What the metadata of each frame say of it: field of `FrameRecords` to element."""
 
+_OF_ONE_FRAME: Final = frozenset({*FRAME_VALUES.values(), "dTimeAbsolute"})
+
 _BOXES: Final[Mapping[str, str]] = {
     chunks.EXPERIMENT[1]: "AIM1",
     chunks.PICTURE[1]: "VIMD|0",
@@ -108,8 +110,10 @@ class LegacyMetadata:
     """Decoded boxes of a file; each may be missing."""
 
     trees: Mapping[str, Level]
-    """Roots by tag: ``ARTT``, ``TINF``, ``AIM1``, ``AIMD``, and of frame 0 ``VCAL`` and
+    """Roots by tag: ``ARTT``, ``TINF``, ``AIM1``, ``AIMD``, and of one frame ``VCAL`` and
     ``VIMD``."""
+    frame: int = 0
+    """Which frame `trees` has the metadata of: the first whose are sound."""
     values: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     """Values of every frame, by the names of `FRAME_VALUES`; NaN where unknown."""
 
@@ -312,6 +316,8 @@ def _legacy_raw(metadata: LegacyMetadata, images: LegacyImages) -> RawMetadata:
     trees = metadata.trees
     levels = {chunks.ATTRIBUTES[1]: _attributes(trees, images)}
     picture = _picture(trees) or Level()
+    if metadata.frame:
+        picture = _without(picture, _OF_ONE_FRAME)
     levels[chunks.PICTURE[1]] = _in_root(
         _completed_picture(picture, _calibration(trees), images)
     )
@@ -342,13 +348,17 @@ def _in_root(level: Level) -> Level:
 
 def _with(level: Level, name: str, kind: str, value: object) -> Level:
     """Return the same fields and one more, which counts if it was there before."""
-    more = Level()
-    for stored, stored_kind, stored_value in zip(
-        level.names, level.kinds, level.values, strict=True
-    ):
-        more.add(stored, stored_kind, stored_value)
+    more = _without(level, ())
     more.add(name, kind, value)  # type: ignore[arg-type]
     return more
+
+
+def _without(level: Level, names: Collection[str]) -> Level:
+    kept = Level()
+    for name, kind, value in zip(level.names, level.kinds, level.values, strict=True):
+        if name not in names:
+            kept.add(name, kind, value)
+    return kept
 
 
 def _find(tree: Level | None, fields: Collection[str]) -> Level | None:
