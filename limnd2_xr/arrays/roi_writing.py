@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from limnd2_xr.model.roi_making import RoiWindow
+
 __all__ = ["roi_payloads"]
 
 _LARGEST: Final = 2**32 - 1
@@ -40,6 +42,8 @@ def roi_payloads(
     shape: tuple[int, int],
     stored: bytes | None = None,
     raster: bytes | None = None,
+    *,
+    window: RoiWindow | None = None,
 ) -> dict[str, bytes]:
     """Chunks of a file that has just these ROIs.
 
@@ -57,6 +61,9 @@ def roi_payloads(
     raster
         Payload of ``RoiRleGlobal_v1`` that the file has: pixels of raster ROIs that are
         given without.
+    window
+        Part of the image of the file that `shape` is of: ROIs and pixels of the whole
+        image are moved to where they are in the part.
 
     Returns
     -------
@@ -76,6 +83,9 @@ def roi_payloads(
     """
     given = rois_from_dataset(rois) if isinstance(rois, xr.Dataset) else tuple(rois)
     before = _stored_rois(stored)
+    if window is not None and (window.width, window.height) != window.old_size:
+        given = tuple(_in_window(roi, window) for roi in given)
+        raster = _raster_in_window(raster, window)
     wanted = _numbered([_checked(roi, shape) for roi in given], before)
     found: dict[str, bytes] = {}
     if wanted or stored is not None:
@@ -84,6 +94,31 @@ def roi_payloads(
     if pixels is not None:
         found[ROI_RASTER] = pixels
     return found
+
+
+def _in_window(roi: Roi | ImageRoi, window: RoiWindow) -> Roi | ImageRoi:
+    if isinstance(roi, Roi):
+        return window.moved(roi)
+    if (roi.width, roi.height) != window.old_size:
+        return roi
+    labels = roi.labels
+    return ImageRoi(
+        roi=window.moved(roi.roi),
+        width=window.width,
+        height=window.height,
+        labels=None if labels is None else labels[_rows_and_columns(window)],
+    )
+
+
+def _rows_and_columns(window: RoiWindow) -> tuple[slice, slice]:
+    rows = slice(window.top, window.top + window.height)
+    return rows, slice(window.left, window.left + window.width)
+
+
+def _raster_in_window(stored: bytes | None, window: RoiWindow) -> bytes | None:
+    width, height = window.old_size
+    pixels = _stored_pixels(stored, (height, width))
+    return None if pixels is None else encode_rle(pixels[_rows_and_columns(window)])
 
 
 def _stored_rois(stored: bytes | None) -> tuple[Roi, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from operator import index
 from typing import TYPE_CHECKING, Any, Final, SupportsIndex, TypedDict
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from limnd2_xr.model.rois import RoiInterpretation, RoiShape
 
-__all__ = ["RoiOptions", "box_roi", "node_roi"]
+__all__ = ["RoiOptions", "RoiWindow", "box_roi", "node_roi"]
 
 _FEWEST: Final[dict[RoiShape, int]] = {"polygon": 3, "bezier": 3, "line": 2}
 _NODES: Final = 2
@@ -38,6 +39,56 @@ class RoiOptions(TypedDict, total=False):
     """Group of stimulated ROIs."""
     locked: bool
     """Whether it is protected against changes."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RoiWindow:
+    """Part of an image that becomes an image of its own.
+
+    Examples
+    --------
+    >>> roi = box_roi("point", (50, 20), (0, 0), (80, 60))
+    >>> part = RoiWindow(left=40, top=0, width=20, height=60, old_size=(80, 60))
+    >>> part.moved(roi).key_frames[0].center_x  # the centre of the part
+    0.0
+    """
+
+    left: int
+    """First column."""
+    top: int
+    """First row."""
+    width: int
+    """Columns."""
+    height: int
+    """Rows."""
+    old_size: tuple[int, int]
+    """Width and height of the whole image."""
+
+    def moved(self, roi: Roi) -> Roi:
+        """Return a ROI that lies on the same pixels of the part, or beside it.
+
+        Parameters
+        ----------
+        roi
+            On the whole image.
+        """
+        if (self.width, self.height) == self.old_size:
+            return roi
+        frames = tuple(map(self._moved_frame, roi.key_frames))
+        return replace(roi, key_frames=frames)
+
+    def _moved_frame(self, frame: RoiKeyFrame) -> RoiKeyFrame:
+        by_x, by_y = self.old_size[0] / self.width, self.old_size[1] / self.height
+        hole = frame.inner_size
+        return replace(
+            frame,
+            center_x=(1 + frame.center_x) * by_x - 2 * self.left / self.width - 1,
+            center_y=(1 + frame.center_y) * by_y - 2 * self.top / self.height - 1,
+            size_x=frame.size_x * by_x,
+            size_y=frame.size_y * by_y,
+            inner_size=None if hole is None else (hole[0] * by_x, hole[1] * by_y),
+            points=tuple((x * by_x, y * by_y) for x, y in frame.points),
+        )
 
 
 def box_roi(

@@ -19,6 +19,7 @@ from limnd2_xr.arrays.roi_writing import roi_payloads
 from limnd2_xr.errors import Nd2Warning
 from limnd2_xr.frames.masks import decode_rle, encode_rle
 from limnd2_xr.model.comparison import same
+from limnd2_xr.model.roi_making import RoiWindow
 from limnd2_xr.model.roi_tree import rois_tree
 from limnd2_xr.model.rois import (
     INTERPRETATIONS,
@@ -411,6 +412,37 @@ def test_pixels_that_are_damaged_stay_unless_they_are_replaced() -> None:
     new = [on_image(roi) for roi in RASTERS]
     found = roi_payloads(new, SHAPE, RASTER_TREE, broken)[ROI_RASTER]
     assert (decode_rle(found) == PIXELS).all()
+
+
+def test_a_part_that_is_all_of_the_image_changes_nothing() -> None:
+    whole = RoiWindow(left=0, top=0, width=80, height=60, old_size=(80, 60))
+    found = roi_payloads(RASTERS, SHAPE, RASTER_TREE, PICTURE, window=whole)
+    assert found == {ROI_CHUNK: RASTER_TREE, ROI_RASTER: PICTURE}
+
+
+@pytest.mark.parametrize("form", ["plain", "table", "image"])
+def test_rois_of_a_part_of_the_image_stay_on_their_pixels(form: str) -> None:
+    made = [
+        ImageRoi.polygon([(30, 20), (45, 22), (40, 30)], id=1, width=80, height=60),
+        ImageRoi.ellipse((40, 30), (9, 5), rotation=20, id=2, width=80, height=60),
+        on_image(RASTERS[1]),
+    ]
+    rois: Any = {
+        "plain": [item.roi for item in made],
+        "table": rois_dataset([item.roi for item in made]),
+        "image": made,
+    }[form]
+    window = RoiWindow(left=25, top=10, width=40, height=35, old_size=(80, 60))
+    stored = lite.encode(rois_tree([item.roi for item in made]))
+    found = roi_payloads(rois, (35, 40), stored, PICTURE, window=window)
+    labels = decode_rle(found[ROI_RASTER], (35, 40))
+    for before, after in zip(made, read(found), strict=True):
+        there = ImageRoi(roi=after, width=40, height=35, labels=labels)
+        assert (there.to_mask() == before.to_mask()[10:45, 25:65]).all()
+    outline = ImageRoi(roi=read(found)[0], width=40, height=35).to_polygon()
+    np.testing.assert_allclose(
+        outline + np.array([25, 10]), made[0].to_polygon(), atol=1e-9
+    )
 
 
 # -- from pixels ---------------------------------------------------------------------
