@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from limnd2_xr.arrays.beside import Columns, Events, Rois
     from limnd2_xr.arrays.label_layers import Labels
-    from limnd2_xr.arrays.write_plan import OnLoss
+    from limnd2_xr.arrays.stored_pixels import OnLoss
 
 __all__ = ["Nd2DatasetAccessor"]
 

@@ -34,8 +34,23 @@ if TYPE_CHECKING:
     from limnd2_xr.model.events import Event
     from limnd2_xr.model.rois import Roi
 
-__all__ = ["Beside", "Kind", "Overlay", "beside_chunks", "kind_of"]
+__all__ = [
+    "Beside",
+    "Columns",
+    "Events",
+    "Kind",
+    "Overlay",
+    "Rois",
+    "beside_chunks",
+    "kind_of",
+]
 
+Rois: TypeAlias = "Sequence[Roi | ImageRoi] | xr.Dataset"
+"""ROIs, or a table of them such as the group ``rois``."""
+Events: TypeAlias = "Sequence[Event] | xr.Dataset"
+"""Events, or a table of them such as the group ``events``."""
+Columns: TypeAlias = "Mapping[str, xr.DataArray | ArrayLike]"
+"""Recorded columns by ID."""
 Kind: TypeAlias = Literal["labels", "rois", "events", "levels", "deepsim"]
 
 _BEGINNINGS: Final[Mapping[Kind, tuple[str, ...]]] = {
@@ -60,11 +75,11 @@ class Beside:
     labels: Labels | None = None
     """Label images: added to the binary layers of the file, or in the place of those of
     the same name."""
-    rois: Sequence[Roi | ImageRoi] | xr.Dataset | None = None
+    rois: Rois | None = None
     """All ROIs that the file shall have."""
-    events: Sequence[Event] | xr.Dataset | None = None
+    events: Events | None = None
     """All events that it shall have."""
-    columns: Mapping[str, xr.DataArray | ArrayLike] | None = None
+    columns: Columns | None = None
     """Recorded columns by ID, beside those that it has."""
     levels: Mapping[int, xr.DataArray] | None = None
     """Smaller copies by level."""
@@ -153,6 +168,22 @@ def beside_chunks(
     if beside.labels is not None:
         found = label_payloads(beside.labels, axes, shape, masks, exact=beside.exact)
         made.append(found)
+    if beside.rois is not None:
+        from limnd2_xr.arrays.regions_of_interest import ROI_RASTER
+        from limnd2_xr.arrays.roi_writing import roi_payloads
+
+        had_rois = stored.read(ROI_CHUNK), stored.read(ROI_RASTER)
+        made.append(roi_payloads(beside.rois, shape, *had_rois))
+    if beside.events is not None:
+        from limnd2_xr.arrays.event_writing import event_payloads
+
+        known = {name: stored.read(name) for name in EVENT_CHUNKS}
+        had = {name: data for name, data in known.items() if data is not None}
+        made.append(event_payloads(beside.events, had))
+    if beside.levels is not None:
+        from limnd2_xr.arrays.level_writing import level_payloads
+
+        made.append(level_payloads(beside.levels, axes, layout, masks))
     tags = _mask_tags(masks) if beside.decides("labels") else frozenset()
 
     def replaces(name: str) -> bool:

@@ -83,10 +83,13 @@ def guids_of(spec: SourceSpec) -> Guids | None:
 
 def job_of(spec: SourceSpec) -> JobRun | None:
     """Return the job that acquired a file, None without one; as `custom_description_of`."""
+    job: Job | ProtectedJob | None = _parsed(
+        spec, JOB_DEFINITION, lambda data: parse_job(decode(data))
+    )
     run = JobRun(
         run_id=_parsed(spec, JOB_RUN_ID, decode_run_id),
         kind=_parsed(spec, JOB_KIND, lambda data: parse_job_kind(decode(data))),
-        job=_parsed(spec, JOB_DEFINITION, lambda data: parse_job(decode(data))),
+        job=job,
     )
     return None if run == JobRun() else run
 

@@ -15,6 +15,7 @@ from limnd2_xr.arrays.dataset import (
     remember_opening,
     reopened,
 )
+from limnd2_xr.arrays.deepsim_group import deepsim_group
 from limnd2_xr.arrays.labels import labels_group
 from limnd2_xr.arrays.levels import levels_group
 from limnd2_xr.arrays.regions_of_interest import rois_group
@@ -136,6 +137,7 @@ _BUILDERS: tuple[
     recorded_group,
     events_group,
     levels_group,
+    deepsim_group,
     results_group,
 )
 """Each makes the groups of one kind of content."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from limnd2_xr.arrays.described import UNKNOWN_MS, per_frame_times
+from limnd2_xr.arrays.stored_pixels import WriteOptions
 from limnd2_xr.arrays.write import (
     converted,
     create_writer,
@@ -14,7 +15,7 @@ from limnd2_xr.arrays.write import (
     run,
     write_blocks,
 )
-from limnd2_xr.arrays.write_plan import WriteOptions, plan_write, with_image_dims
+from limnd2_xr.arrays.write_plan import plan_write, with_image_dims
 from limnd2_xr.frames.writer import FrameTarget, FrameWriter
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from dask.delayed import Delayed
     from numpy.typing import DTypeLike, NDArray
 
-    from limnd2_xr.arrays.write_plan import Compression, OnLoss
+    from limnd2_xr.arrays.stored_pixels import Compression, OnLoss
     from limnd2_xr.model.axes import Axes
 
 __all__ = ["create_nd2", "finalize_nd2", "write_region"]

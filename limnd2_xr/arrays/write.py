@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from limnd2_xr.arrays.display_writing import scaled_ranges
-from limnd2_xr.arrays.write_plan import WriteOptions, plan_write
+from limnd2_xr.arrays.write_plan import plan_write
 from limnd2_xr.errors import warn_user
 from limnd2_xr.frames.writer import FrameTarget, FrameWriter
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
     from limnd2_xr.arrays.beside import Beside
+    from limnd2_xr.arrays.stored_pixels import WriteOptions
     from limnd2_xr.arrays.write_plan import WritePlan
 
 __all__ = ["BLOCK_NBYTES", "create_writer", "frame_blocks", "write_blocks", "write_nd2"]

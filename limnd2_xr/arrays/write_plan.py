@@ -6,31 +6,37 @@ All errors that the metadata can give surface here.
 from __future__ import annotations
 
 import math
-import operator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from limnd2_xr.arrays.attrs import document_of
-from limnd2_xr.arrays.beside import beside_chunks
+from limnd2_xr.arrays.beside import Overlay, beside_chunks
 from limnd2_xr.arrays.carried import ChunkPayloads, carried_chunks, selected_columns
+from limnd2_xr.arrays.column_writing import DescribedColumns, described_columns
 from limnd2_xr.arrays.described import UNKNOWN_MS, Description, describe
 from limnd2_xr.arrays.described_loops import loop_order
 from limnd2_xr.arrays.display_writing import display_chunks
 from limnd2_xr.arrays.opened_pixels import opened_pixels
 from limnd2_xr.arrays.origin import Origin, find_origin
 from limnd2_xr.arrays.readback import Known, differences, read_back
+from limnd2_xr.arrays.stored_pixels import (
+    OnLoss,
+    WriteOptions,
+    pixel_attributes,
+    pixel_layout,
+)
 from limnd2_xr.arrays.units import milliseconds
 from limnd2_xr.arrays.well_writing import well_chunks
 from limnd2_xr.errors import warn_user
 from limnd2_xr.frames.layout import PixelLayout
-from limnd2_xr.frames.packing import check_dtype, check_level, row_nbytes
+from limnd2_xr.frames.packing import check_dtype
 from limnd2_xr.frames.pyramid import LEVEL_FAMILY
-from limnd2_xr.model.attributes import Attributes
 from limnd2_xr.model.description_text import agreeing_description
 from limnd2_xr.model.document import RECORD_CHUNKS, Nd2Document
 from limnd2_xr.model.raw import METADATA_CHUNKS, encode_raw
+from limnd2_xr.model.recorded import column_chunk
 from limnd2_xr.model.records import FrameRecords
 from limnd2_xr.model.to_raw import Base
 
@@ -41,23 +47,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from limnd2_xr.arrays.beside import Beside
+    from limnd2_xr.model.attributes import Attributes
+    from limnd2_xr.model.axes import Axes
     from limnd2_xr.model.raw import RawMetadata
 
 __all__ = [
-    "Compression",
-    "OnLoss",
-    "WriteOptions",
     "WritePlan",
     "plan_write",
     "report_losses",
     "with_image_dims",
 ]
-
-Compression: TypeAlias = Literal["keep", "zlib"] | None
-"""How frames are compressed; ``"keep"`` as in the file that the array came from."""
-
-OnLoss: TypeAlias = Literal["warn", "raise", "ignore"]
-"""What to do about coordinates and attributes that a file cannot hold."""
 
 _DIMS: Final = ("U", "T", "P", "Z", "C", "Y", "X", "S")
 _RGB: Final = ("R", "G", "B")
@@ -69,20 +68,6 @@ _PER_FRAME: Final = {
     "stage_z": ("z", "z1", "z2"),
 }
 """Coordinates of frames, and what a file records of them."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WriteOptions:
-    """How an array is written."""
-
-    compression: Compression = "keep"
-    level: int | None = None
-    """Of zlib; None takes the usual one."""
-    significant_bits: int | None = None
-    """Bits of a component that carry data; None: as the array's attributes say, else all."""
-    pyramid: bool = False
-    """Whether smaller copies of the frames are made and stored."""
-    on_loss: OnLoss = "warn"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -156,20 +141,31 @@ def plan_write(
     image = with_image_dims(image)
     origin, unused = find_origin(image)
     base = origin.state.document if origin else document_of(image.attrs)
-    attributes = _attributes(image, base, options)
+    attributes = pixel_attributes(image, base, options)
     found, raw, losses = _description(image, attributes, origin, base)
     losses += [unused] if unused else []
-    document, records = found.document, found.records
-    order = loop_order(image, document.experiment)
+    order = loop_order(image, found.document.experiment)
     image = image.transpose(*order, "C", "Y", "X", *("S" if "S" in image.dims else ""))
     n_frames = math.prod(image.sizes[dim] for dim in order)
-    axes = document.axes(n_frames, n_frames)
+    axes = found.document.axes(n_frames, n_frames)
     if axes.n_frames != n_frames:
         raise AssertionError(f"{axes} for {dict(image.sizes)}")  # pragma: no cover
     numbers = axes.sequence().transpose([axes.dims.index(dim) for dim in order])
-    layout = _layout(attributes, image)
-    made, lost = _chunks(found, raw, origin, numbers, order)
+    layout = pixel_layout(attributes, image)
     frames = _numbers_in_origin(origin, numbers, order)
+    columns = None
+    if beside is not None and (beside.exact or beside.columns is not None):
+        columns = _columns(found, beside, axes, origin, frames)
+        found, raw = _stored(
+            Description(document=columns.document, records=columns.records), origin
+        )
+    made, lost = _chunks(found, raw, origin, frames)
+    if columns is not None:
+        overlay = Overlay(
+            made=(columns.payloads,), replaces=columns.removed.__contains__
+        )
+        made = made.overlaid(overlay)
+        lost = [name for name in lost if name not in columns.removed]
     for part in (
         well_chunks(image, origin, axes, frames),
         display_chunks(image, origin, attributes),
@@ -203,8 +199,8 @@ def plan_write(
     return WritePlan(
         image=image,
         numbers=numbers,
-        document=document,
-        records=records,
+        document=found.document,
+        records=found.records,
         layout=layout,
         level=options.level,
         chunks=made,
@@ -261,86 +257,6 @@ def _with_loaded_coordinates(image: xr.DataArray) -> xr.DataArray:
     return image.assign_coords({name: loaded[name].variable for name in lazy})
 
 
-def _attributes(
-    image: xr.DataArray, base: Nd2Document | None, options: WriteOptions
-) -> Attributes:
-    dtype = check_dtype(image.dtype)
-    components = image.sizes["C"] * image.sizes.get("S", 1)
-    bits = 8 * dtype.itemsize
-    significant = _significant_bits(image, dtype, options.significant_bits)
-    old = base.attributes if base else None
-    compression = options.compression
-    if compression not in {"keep", "zlib", None}:
-        raise ValueError(f'compression must be "zlib" or None, not {compression!r}')
-    if compression == "keep":
-        compression = "zlib" if old and old.compression == "lossless" else None
-    if options.level is not None:
-        if compression is None:
-            raise ValueError(
-                f'level {options.level} is of compression="zlib", but frames are written '
-                "as they are: give both"
-            )
-        check_level(options.level)
-    kept = "lossless" if compression else "none"
-    unchanged = old is not None and old.compression == kept and options.level is None
-    param = old.compression_param if old and unchanged else float(options.level or 0)
-    order = loop_order(image, base.experiment if base else None)
-    width, height = image.sizes["X"], image.sizes["Y"]
-    tiled = old if old and (old.width, old.height) == (width, height) else None
-    return Attributes(
-        width=width,
-        height=height,
-        tile_width=tiled.tile_width if tiled else None,
-        tile_height=tiled.tile_height if tiled else None,
-        components=components,
-        bits_in_memory=bits,
-        bits_significant=significant,
-        row_nbytes=row_nbytes(width, components, dtype),
-        sequence_count=math.prod(image.sizes[dim] for dim in order),
-        compression="lossless" if compression else "none",
-        compression_param=param,
-        pixel_type="float" if dtype.kind == "f" else "unsigned",
-        virtual_components=components
-        if old is None or old.virtual_components
-        else None,
-    )
-
-
-def _significant_bits(
-    image: xr.DataArray, dtype: np.dtype[Any], chosen: int | None
-) -> int:
-    """As chosen, else as an attribute says of integers, else all."""
-    bits = 8 * dtype.itemsize
-    told = image.attrs.get("significant_bits") if chosen is None else chosen
-    if told is None or (chosen is None and dtype.kind == "f"):
-        return bits
-    try:
-        found = operator.index(told)
-    except TypeError:
-        raise ValueError(
-            f"significant_bits must be a whole number, not {told!r}"
-        ) from None
-    if chosen is None and found > bits:
-        return bits
-    if not 1 <= found <= bits or (dtype.kind == "f" and found != bits):
-        raise ValueError(
-            f"{found} significant bits do not fit into {dtype} pixels of {bits} bits"
-        )
-    return found
-
-
-def _layout(attributes: Attributes, image: xr.DataArray) -> PixelLayout:
-    return PixelLayout(
-        height=attributes.height,
-        width=attributes.width,
-        channels=image.sizes["C"],
-        samples=image.sizes.get("S", 1),
-        dtype=attributes.dtype,
-        row_nbytes=attributes.row_nbytes,
-        compression="zlib" if attributes.compression == "lossless" else "none",
-    )
-
-
 def _description(
     image: xr.DataArray,
     attributes: Attributes,
@@ -352,7 +268,7 @@ def _description(
     First those that the array came with, as they are: if they read as what the array
     has, nothing was changed. Else those that its coordinates describe.
     """
-    layout = _layout(attributes, image)
+    layout = pixel_layout(attributes, image)
     if origin is not None and _fits(image, origin):
         kept = Description(
             document=replace(origin.state.document, attributes=attributes),
@@ -503,8 +419,7 @@ def _chunks(
     found: Description,
     raw: RawMetadata,
     origin: Origin | None,
-    numbers: NDArray[np.int64],
-    order: tuple[str, ...],
+    by_number: NDArray[np.int64] | None,
 ) -> tuple[ChunkPayloads, list[str]]:
     """Payloads of all chunks, and the names of those of the origin that are left out."""
     if origin is None:
@@ -518,13 +433,45 @@ def _chunks(
     changed = {name: level for name, level in raw.levels.items() if name not in kept}
     made = encode_raw(replace(raw, levels=changed))
     described = {f"CustomData|{c.id}!" for c in found.document.recorded_columns}
-    by_number = _numbers_in_origin(origin, numbers, order)
     if by_number is not None and not origin.is_whole:
         told = described - (made.keys() & METADATA_CHUNKS)
         made |= selected_columns(origin, by_number, told)
     carried = carried_chunks(origin, frozenset({*made, *METADATA_CHUNKS}))
     lost = [name for name in carried.lost if name not in described]
     return ChunkPayloads(made, origin, (*kept, *carried.names)), lost
+
+
+def _columns(
+    found: Description,
+    beside: Beside,
+    axes: Axes,
+    origin: Origin | None,
+    frames: NDArray[np.int64] | None,
+) -> DescribedColumns:
+    """Describe the recorded columns that are given, beside those of the file or alone."""
+    stored: dict[str, bytes] = {}
+    if origin is not None and frames is not None:
+        known = {column_chunk(c.id) for c in origin.state.document.recorded_columns}
+        stored = selected_columns(origin, frames, known)
+    columns = described_columns(
+        found.document,
+        found.records,
+        axes,
+        beside.columns or {},
+        stored=stored.get,
+        exact=beside.exact,
+    )
+    for name in ("x", "y", "z"):
+        told, now = getattr(found.records, name), getattr(columns.records, name)
+        if told is None or now is told or np.array_equal(told, now, equal_nan=True):
+            continue
+        before = stored.get(column_chunk(name.upper()))
+        if before is None or not np.array_equal(np.frombuffer(before, "<f8"), told):
+            raise ValueError(
+                f"recorded column {name.upper()} and coordinate stage_{name} say different "
+                "things of where the stage was: drop one of them"
+            )
+    return columns
 
 
 def _numbers_in_origin(
