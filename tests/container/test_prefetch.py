@@ -146,6 +146,41 @@ def test_chunks_that_are_not_there(
     assert caught.value.offset == next(iter(entries.values())).offset
 
 
+@pytest.mark.parametrize("unknown", [False, True])
+def test_parts_of_chunks(built: Any, unknown: bool) -> None:
+    for name, entry in places(built).items():
+        payload = built.payloads[name]
+        place = Entry(entry.offset, None) if unknown else entry
+        for start in (0, len(payload) // 2, len(payload)):
+            nbytes = (len(payload) - start) // 2
+            with count_reads() as counter:
+                cache = RegionCache(MemorySource(built.data))
+                part = cache.part(name, place, start, nbytes)
+            assert part == payload[start : start + nbytes]
+            assert counter.reads <= 2
+            assert counter.nbytes <= nbytes + min(start, GAP) + len(name) + 5000
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "start", "message"),
+    [
+        ("Small!", (8192, 10), 0, "chunk Empty! is there instead"),
+        ("Small!", (4096, 10), 9, "holds 10 bytes, not 11"),
+        ("Small!", (4096, 10), 10**12, "holds 10 bytes, not 1000000000002"),
+        ("Small!", (4097, 10), 0, "there is no chunk here"),
+        ("Small!", (10**9, None), 0, "file ends"),
+    ],
+)
+def test_parts_that_are_not_there(
+    built: Any, name: str, place: tuple[int, int | None], start: int, message: str
+) -> None:
+    cache = RegionCache(MemorySource(built.data, "a.nd2"))
+    with count_reads() as counter, pytest.raises(CorruptChunk, match=message) as caught:
+        cache.part(name, Entry(*place), start, 2)
+    assert counter.nbytes <= len(built.data)
+    assert (caught.value.path, caught.value.chunk) == ("a.nd2", name)
+
+
 def test_chunk_larger_than_allowed(built: Any) -> None:
     cache = RegionCache(MemorySource(built.data))
     for nbytes in (100_000, None):
