@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from limnd2_xr.arrays.chunk_access import read_chunk
 from limnd2_xr.damage import DamageReport
@@ -41,7 +41,6 @@ __all__ = [
     "job_of",
 ]
 
-_T = TypeVar("_T")
 _SETTINGS: Final = "CustomDataVar|"
 """What the names of chunks of settings begin with (FORMAT 3)."""
 
@@ -71,14 +70,18 @@ def custom_description_of(spec: SourceSpec) -> CustomDescription | None:
     CorruptChunk
         If its chunk is damaged.
     """
-    return _parsed(
+    form: CustomDescription | None = _parsed(
         spec, DESCRIPTION_CHUNK, lambda data: parse_custom_description(decode(data))
     )
+    return form
 
 
 def guids_of(spec: SourceSpec) -> Guids | None:
     """Return the identifiers of a file, None without any; as `custom_description_of`."""
-    return _parsed(spec, GUID_STORE, lambda data: parse_guids(decode(data)))
+    found: Guids | None = _parsed(
+        spec, GUID_STORE, lambda data: parse_guids(decode(data))
+    )
+    return found
 
 
 def job_of(spec: SourceSpec) -> JobRun | None:
@@ -94,9 +97,7 @@ def job_of(spec: SourceSpec) -> JobRun | None:
     return None if run == JobRun() else run
 
 
-def _parsed(
-    spec: SourceSpec, name: str, parse: Callable[[bytes], _T | None]
-) -> _T | None:
+def _parsed(spec: SourceSpec, name: str, parse: Callable[[bytes], Any]) -> Any:
     try:
         payload = read_chunk(spec, name, raw=True)
     except KeyError:

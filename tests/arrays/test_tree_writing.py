@@ -19,7 +19,7 @@ from limnd2_xr.testing.contents import EVENTS, ROIS, contents, masks
 from limnd2_xr.testing.synthetic import Column, SyntheticSpec, TimeLoop, ZLoop, build
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 PLAIN = SyntheticSpec(
@@ -90,6 +90,26 @@ def test_a_copy_is_the_same_to_the_byte(
 ) -> None:
     assert_same(written(tree, tmp_path / "b.nd2", on_loss="raise"), groups(tree))
     assert payloads(tmp_path / "b.nd2") == payloads(source)
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(
+    "name",
+    [
+        "confocal_t3_z10_c2",
+        "fluo_c4",
+        "netime_t2_u8",
+        "rgb8",
+        "timelapse_t53",
+        "zstack_z11",
+    ],
+)
+def test_samples_are_copied_whole(
+    real_file: Callable[[str], Path], tmp_path: Path, name: str
+) -> None:
+    with xr.open_datatree(real_file(name), engine="nd2") as tree:
+        found = written(tree, tmp_path / "b.nd2", on_loss="raise")
+        assert_same(found, groups(tree))
 
 
 @pytest.mark.parametrize("name", GROUPS)
