@@ -11,13 +11,20 @@ copies have to be made from the stored frame, because their writer was killed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import zlib
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from limnd2_xr.container.chunk_format import HEADER_NBYTES
+from limnd2_xr.container.chunk_format import ALIGNMENT, HEADER_NBYTES
 from limnd2_xr.container.chunk_writer import ChunkPlace, chunk_extent, encode_header
 from limnd2_xr.frames.partial_frames import blank
-from limnd2_xr.frames.pyramid import encode_level, pyramid_levels, smaller_copies
+from limnd2_xr.frames.pyramid import (
+    decode_level,
+    encode_level,
+    pyramid_levels,
+    smaller_copies,
+)
+from limnd2_xr.frames.table import TIME_NBYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +33,7 @@ if TYPE_CHECKING:
 
     from limnd2_xr.container.sink import PartialFile
     from limnd2_xr.frames.layout import PixelLayout
+    from limnd2_xr.frames.partial_frames import WrittenFrames
     from limnd2_xr.frames.pyramid import PyramidLevel
 
 __all__ = ["CopyRoom"]
@@ -84,7 +92,31 @@ class CopyRoom:
             for _, place in self._places(number, levels):
                 yield place
 
-    def lacks(self, partial: PartialFile, number: int) -> bool:
+    def complete(self, partial: PartialFile, written: WrittenFrames) -> None:
+        """Make the copies that frames lack because their writer was killed.
+
+        Parameters
+        ----------
+        partial
+            The open file.
+        written
+            Where its frames are: all of them.
+        """
+        for number in range(self.n_frames):
+            if self._lacks(partial, number):
+                self.put(partial, number, self._stored(partial, written, number))
+
+    def _stored(
+        self, partial: PartialFile, written: WrittenFrames, number: int
+    ) -> NDArray[Any]:
+        """Return the pixels of a frame that is in the file."""
+        offset = int(written.offsets[number]) + ALIGNMENT
+        data = partial.read_at(offset, int(written.nbytes[number]) - TIME_NBYTES)
+        if self.layout.compression != "none":
+            data = zlib.decompress(data)
+        return decode_level(data, replace(self.layout, compression="none"))
+
+    def _lacks(self, partial: PartialFile, number: int) -> bool:
         """Say whether a frame is without one of its copies."""
         return any(
             partial.read_at(place.offset, len(head)) != head

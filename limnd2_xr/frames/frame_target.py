@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-import zlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,8 +36,6 @@ from limnd2_xr.frames.partial_frames import (
     frame_stride,
     read_head,
 )
-from limnd2_xr.frames.pyramid import decode_level
-from limnd2_xr.frames.table import TIME_NBYTES
 from limnd2_xr.frames.threads import run_all
 from limnd2_xr.model.document import Nd2Document
 from limnd2_xr.model.raw import RawMetadata, chunks_to_read
@@ -50,7 +47,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from limnd2_xr.frames.layout import PixelLayout
-    from limnd2_xr.frames.partial_frames import PartialHead, WrittenFrames
+    from limnd2_xr.frames.partial_frames import PartialHead
     from limnd2_xr.model.axes import Axes
     from limnd2_xr.model.records import FrameRecords
 
@@ -369,32 +366,6 @@ class FrameTarget:
                 lambda at: copies.put(partial, numbers[at], frames[at]),
                 range(len(numbers)),
             )
-
-    def complete_copies(self, partial: PartialFile, written: WrittenFrames) -> None:
-        """Make the copies that a frame lacks because its writer was killed.
-
-        Parameters
-        ----------
-        partial
-            The open file.
-        written
-            Where its frames are: all of them.
-        """
-        if self.copies is None:
-            return
-        for number in range(self.n_frames):
-            if self.copies.lacks(partial, number):
-                frame = self._stored_frame(partial, written, number)
-                self.copies.put(partial, number, frame)
-
-    def _stored_frame(
-        self, partial: PartialFile, written: WrittenFrames, number: int
-    ) -> NDArray[Any]:
-        offset = int(written.offsets[number]) + ALIGNMENT
-        data = partial.read_at(offset, int(written.nbytes[number]) - TIME_NBYTES)
-        if self.layout.compression != "none":
-            data = zlib.decompress(data)
-        return decode_level(data, replace(self.layout, compression="none"))
 
     def put_zeros(self, partial: PartialFile, missing: list[int]) -> None:
         """Write frames of zeros, and copies of them."""

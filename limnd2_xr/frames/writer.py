@@ -270,7 +270,8 @@ class FrameWriter:
         if len(written.missing):
             raise _disturbed(frames)
         self._update_times(written)
-        frames.complete_copies(partial, written)
+        if frames.copies is not None:
+            frames.copies.complete(partial, written)
         if frames.layout.compression != "none" and _begins_with_one(written):
             self._put_again(written, 1)
             written = self._written()
