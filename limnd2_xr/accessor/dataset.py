@@ -11,7 +11,7 @@ from limnd2_xr.accessor.writing import write
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from dask.delayed import Delayed
 
@@ -66,6 +66,32 @@ class Nd2DatasetAccessor(Nd2FileAccessor):
             chunks={} if dataset.chunks else None,
             **(remembered(dataset, OPTIONS_KEY) or {}),
         )
+
+    def sel_well(
+        self, name: str | Iterable[str], field: int | None = None
+    ) -> xr.Dataset:
+        """Select the positions of a well, or of several.
+
+        Parameters
+        ----------
+        name
+            Of the well, e.g. ``"B03"`` or ``"b3"``; of several names the positions come
+            in their order.
+        field
+            Only this position of each well, counted from 0; of a single well without P.
+
+        Raises
+        ------
+        KeyError
+            If there is no such well or field.
+        Nd2Error
+            If the object tells of no wells.
+        """
+        from limnd2_xr.arrays.plate import sel_well
+
+        obj = self._obj
+        assert isinstance(obj, xr.Dataset)  # noqa: S101 - registered for these
+        return sel_well(obj, name, field)
 
     def to_nd2(
         self,

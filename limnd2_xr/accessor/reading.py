@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from limnd2_xr.arrays.chunk_access import ChunkInfo
     from limnd2_xr.arrays.custom_content import JobRun
     from limnd2_xr.arrays.frame_metadata import FrameMetadata
+    from limnd2_xr.arrays.plate import PlateWells
     from limnd2_xr.arrays.regions_of_interest import ImageRoi
     from limnd2_xr.model.custom_description import CustomDescription
     from limnd2_xr.model.document import Nd2Document
@@ -191,6 +192,19 @@ class Nd2FileAccessor:
 
         with FrameStore.open(source_of(self._obj), on_damage="ignore") as store:
             return rois_of(store)
+
+    @property
+    def wells(self) -> PlateWells:
+        """Wells that the object has positions in, and the plate where the file tells it.
+
+        Raises
+        ------
+        Nd2Error
+            If the object tells of no wells.
+        """
+        from limnd2_xr.arrays.plate import wells_of
+
+        return wells_of(self._obj)
 
     def events(self) -> pd.DataFrame:
         """Table of frames and events, as NIS-Elements shows it under Recorded Data.
