@@ -132,7 +132,10 @@ def labels_group(state: StoreState, manager: StoreManager) -> dict[str, xr.Datas
     if not layers:
         return {}
     dims = (*state.axes.dims, "Y", "X")
-    names = unique_names([layer.name or f"layer_{layer.id}" for layer in layers])
+    # No name of a variable in a tree may look like a path.
+    names = unique_names(
+        [layer.name.replace("/", "_") or f"layer_{layer.id}" for layer in layers]
+    )
     variables = {
         name: xr.Variable(
             dims,

@@ -63,6 +63,8 @@ class LoadedIndex:
         Why the file's chunk map was not taken as it is, None where it was.
     prefetch
         The head and the tail of the file, for reading metadata chunks from.
+    is_scanned
+        Whether the file itself was looked through for its chunks.
     is_unfinished
         Whether the file ends without a map, as one does that is still being written.
     """
@@ -71,6 +73,7 @@ class LoadedIndex:
     index: ChunkIndex
     rebuilt: str | None
     prefetch: RegionCache
+    is_scanned: bool = False
     is_unfinished: bool = False
 
 
@@ -108,19 +111,19 @@ def read_index(source: ByteSource) -> LoadedIndex:
     except Nd2Error as error:
         raise error.located(path=source.name) from error.__cause__
     prefetch.fetch([(size - _REGION_NBYTES, size)])
-    unfinished = False
+    scanned = unfinished = False
     try:
         index, rebuilt = _read_map(prefetch)
     except CorruptChunk as error:
         index, rebuilt = scan_chunks(source), f"{error.reason}; the file was scanned"
-        unfinished = error.reason == _NO_FOOTER
+        scanned, unfinished = True, error.reason == _NO_FOOTER
     else:
         inside = index.within(size)
         if len(inside) < len(index):
             count = len(index) - len(inside)
             rebuilt = f"{count} chunks are listed outside the file; it was scanned"
-            index = rebuild_index(source, inside)
-    return LoadedIndex(version, index, rebuilt, prefetch, unfinished)
+            index, scanned = rebuild_index(source, inside), True
+    return LoadedIndex(version, index, rebuilt, prefetch, scanned, unfinished)
 
 
 def _read_map(prefetch: RegionCache) -> tuple[ChunkIndex, str | None]:

@@ -42,6 +42,8 @@ _MAX_FRAMES: Final = 32
 """So much is read; one frame at least. The mean of several has less noise."""
 _MAX_SAMPLES: Final = 2**22
 """Of a frame no more than these are compared."""
+_MOST_FRAMES: Final = 8
+"""So many tell of what type components are."""
 _MAX_ASPECT: Final = 16
 """No picture is thought to be this many times as wide as high, or the reverse."""
 _CLEAR: Final = 0.9
@@ -100,11 +102,11 @@ def guess_attributes(
         f"{len(family) if family else 0} frames are there"
     )
     frames = _frames(source, family) if family else []
-    pixels = [found for found in map(_unpacked, frames) if found.size]
+    pixels = _pixels(frames)
     if not pixels:
         raise CorruptChunk(lost, path=source.name, chunk=ATTRIBUTES[0])
     components = _components(levels)
-    itemsize = _itemsize(pixels[0], components)
+    itemsize = _itemsize(pixels, components)
     fitting = _rows(pixels, components, itemsize)
     if not fitting:
         lost += f" of {pixels[0].size} bytes"
@@ -138,6 +140,18 @@ def _frames(source: ByteSource, family: Family) -> list[bytes]:
     return found
 
 
+def _pixels(frames: list[bytes]) -> list[NDArray[np.uint8]]:
+    """Pixels of frames that have any; no more than are worth reading once inflated."""
+    found: list[NDArray[np.uint8]] = []
+    for stored in frames:
+        pixels = _unpacked(stored)
+        if pixels.size:
+            found.append(pixels)
+        if sum(frame.size for frame in found) > _READ_NBYTES:
+            break
+    return found
+
+
 def _unpacked(stored: bytes) -> NDArray[np.uint8]:
     """Pixels of a frame, whether it was compressed or not."""
     if stored.startswith(_ZLIB):
@@ -162,9 +176,9 @@ def _components(levels: Mapping[str, Level]) -> int:
     return count if 1 <= count <= _MAX_COMPONENTS else 1
 
 
-def _itemsize(pixels: NDArray[np.uint8], components: int) -> int:
+def _itemsize(pixels: list[NDArray[np.uint8]], components: int) -> int:
     """Bytes of a component, from what sets the bytes of one apart."""
-    part = pixels[: _MAX_SAMPLES - _MAX_SAMPLES % 4]
+    part = np.concatenate([frame[:_MAX_SAMPLES] for frame in pixels[:_MOST_FRAMES]])
     if part.size % 4 == 0 and _are_floats(part.view("<u2")):
         return 4
     if part.size % (2 * components) or part.size <= 2 * components:
@@ -184,12 +198,13 @@ def _itemsize(pixels: NDArray[np.uint8], components: int) -> int:
 def _are_floats(words: NDArray[np.uint16]) -> bool:
     """Tell floats from pairs of neighbours: of usual size, with halves that differ."""
     values = np.abs(words.view("<f4"))
+    values = values[values != 0]
     least, most = _USUAL_FLOATS
-    usual = (values == 0) | ((values >= least) & (values <= most))
+    usual = (values >= least) & (values <= most)
     spreads = words[::2].std(), words[1::2].std()
-    return bool(
-        usual.mean() > _MOST and values.any() and max(spreads) > 2 * min(spreads)
-    )
+    if not values.size or usual.mean() < _MOST:
+        return False
+    return bool(max(spreads) > 2 * min(spreads))
 
 
 def _rows(

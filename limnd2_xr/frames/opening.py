@@ -67,6 +67,8 @@ CHEAP_GAP_NBYTES: Final = 2**17
 SMALL_FAMILY: Final = 16
 """Numbered chunks that are no more than these are looked at one by one if need be."""
 
+_MAX_SIDE: Final = 2**22
+"""Pixels along a side that a picture may have: every row and column gets a coordinate."""
 _MAX_INFLATION: Final = 1032
 """No deflate stream inflates to more than this many times its size."""
 
@@ -109,9 +111,10 @@ def open_index(source: ByteSource) -> SoundIndex:
     loaded = read_index(source)
     index, reason, prefetch = loaded.index, loaded.rebuilt, loaded.prefetch
     payloads, wrong = _compare(index, prefetch)
-    if wrong and reason is None:
+    if wrong and not loaded.is_scanned:
         index, payloads = rebuild_index(source, index), None
-        reason = f"chunk {wrong} is not where the chunk map says; the file was scanned"
+        where = f"chunk {wrong} is not where the chunk map says; the file was scanned"
+        reason = where if reason is None else f"{reason}; {where}"
     elif reason is None and (lacking := _lacking(index, source)):
         found = rebuild_index(source, index)
         if lacking in found:
@@ -423,6 +426,12 @@ def _first_number(numbers: NDArray[np.int64], declared: int) -> int:
 
 def _check_plausible(layout: PixelLayout, nbytes: NDArray[np.int64], size: int) -> None:
     """Refuse image sizes that no stored frame can have, before arrays are made of them."""
+    if max(layout.width, layout.height) > _MAX_SIDE:
+        raise CorruptChunk(
+            f"a frame of {layout.width} x {layout.height} pixels: no side can have more "
+            f"than {_MAX_SIDE}",
+            chunk=ATTRIBUTES[0],
+        )
     largest = int(nbytes.max()) if len(nbytes) else 0
     if largest < 0 or not len(nbytes):
         largest = size

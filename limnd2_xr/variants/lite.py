@@ -51,7 +51,8 @@ __all__ = [
 PENDING_NBYTES = 1024
 """Levels larger than this wait to be decoded, where the caller allows that."""
 
-_MAX_DEFLATE_RATIO = 1032  # no deflate stream grows more than that
+_MAX_DEFLATE_RATIO = 64  # more than that no tree of names and values is compressed
+_FREE_NBYTES = 2**26  # unless it is small
 
 
 def decode(data: bytes | bytearray | memoryview, *, lazy: bool = False) -> Level:
@@ -129,9 +130,9 @@ def _inflate(data: bytes) -> bytes:
         raise CorruptChunk("a compressed document without its size", offset=len(data))
     (size,) = U64.unpack_from(data, 4)
     packed = memoryview(data)[12:]
-    if size > len(packed) * _MAX_DEFLATE_RATIO:
+    if size > len(packed) * _MAX_DEFLATE_RATIO + _FREE_NBYTES:
         raise CorruptChunk(
-            f"{len(packed)} compressed bytes cannot hold the {size} announced", offset=4
+            f"{len(packed)} compressed bytes do not hold the {size} announced", offset=4
         )
     stream = isal_zlib.decompressobj()
     try:
