@@ -93,7 +93,7 @@ def _picture(
     spec: LegacySpec, frame: int, time_ms: float, stage: tuple[float, ...]
 ) -> str:
     x, y, z = stage
-    planes = {f"a{i}": _plane(channel) for i, channel in enumerate(spec.channels)}
+    planes = {f"a{i}": _plane(channel, i) for i, channel in enumerate(spec.channels)}
     fields = {
         "dTimeMSec": float(time_ms),
         "dTimeAbsolute": _JULIAN_DAY,
@@ -122,7 +122,7 @@ def _picture(
     return f'<MetadataSeq _SEQUENCE_INDEX="{frame}">{content}</MetadataSeq>'
 
 
-def _plane(channel: ChannelSpec) -> dict[str, Any]:
+def _plane(channel: ChannelSpec, index: int) -> dict[str, Any]:
     return {
         "uiCompCount": channel.components,
         "sOpticalConfigName": channel.name,
@@ -131,7 +131,7 @@ def _plane(channel: ChannelSpec) -> dict[str, Any]:
             "sCameraName": channel.camera,
             "dExposure": channel.exposure_ms,
         },
-        "uiColor": channel.stored_color(0),
+        "uiColor": channel.stored_color(index),
         "sDescription": channel.name,
         "dAcqTime": 0.0,
     }

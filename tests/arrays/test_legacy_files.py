@@ -311,7 +311,7 @@ def test_damaged_metadata_are_left_out(box: str) -> None:
 
 def test_damage_can_be_an_error() -> None:
     file = build_legacy(LegacySpec(box_map=False, **SMALL))
-    with pytest.raises(limnd2_xr.Nd2Error, match="<bytes>: .*box map"):
+    with pytest.raises(limnd2_xr.Nd2Error, match=r"<bytes>: .*box map"):
         opened(file, on_damage="raise")
     with opened(file, on_damage="ignore") as ds:
         assert "box map" in ds.nd2.damage[0]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import nd2
 import numpy as np
@@ -21,6 +20,9 @@ from limnd2_xr.testing.loop_specs import (
     ZLoop,
 )
 from limnd2_xr.testing.specs import ChannelSpec
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TWO = (ChannelSpec("DAPI"), ChannelSpec("GFP", color=0x00FF40))
 POINTS = tuple(Point(10.0 * i, -5.0 * i, 2.0 * i) for i in range(3))

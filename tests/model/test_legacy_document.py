@@ -166,12 +166,17 @@ def test_nothing_but_images() -> None:
     assert records.times_ms is None
 
 
+WRAPPED_ATTRIBUTES = (
+    '<variant><AdvancedImageAttributes><uiSignificantBits runtype="lx_uint32" '
+    'value="12"/></AdvancedImageAttributes></variant>'
+)
+
+
 @pytest.mark.parametrize(
     "xml",
     [
         '<AdvancedImageAttributes SignificantBits="12" VirtualComponents="2"/>',
-        "<variant><AdvancedImageAttributes><uiSignificantBits"
-        ' runtype="lx_uint32" value="12"/></AdvancedImageAttributes></variant>',
+        WRAPPED_ATTRIBUTES,
     ],
 )
 def test_significant_bits_in_attributes_and_elements(xml: str) -> None:
