@@ -7,10 +7,11 @@ has no group of it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import numpy as np
+import xarray as xr
 
 from limnd2_xr.arrays.label_layers import StoredMasks
 from limnd2_xr.arrays.label_writing import label_payloads
@@ -23,7 +24,6 @@ from limnd2_xr.model.rois import ROI_CHUNK
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    import xarray as xr
     from numpy.typing import ArrayLike, NDArray
 
     from limnd2_xr.arrays.label_layers import Labels
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from limnd2_xr.frames.layout import PixelLayout
     from limnd2_xr.model.axes import Axes
     from limnd2_xr.model.events import Event
+    from limnd2_xr.model.roi_making import RoiWindow
     from limnd2_xr.model.rois import Roi
 
 __all__ = [
@@ -169,11 +170,7 @@ def beside_chunks(
         found = label_payloads(beside.labels, axes, shape, masks, exact=beside.exact)
         made.append(found)
     if beside.rois is not None:
-        from limnd2_xr.arrays.regions_of_interest import ROI_RASTER
-        from limnd2_xr.arrays.roi_writing import roi_payloads
-
-        had_rois = stored.read(ROI_CHUNK), stored.read(ROI_RASTER)
-        made.append(roi_payloads(beside.rois, shape, *had_rois))
+        made.append(_rois(beside, origin, shape, stored))
     if beside.events is not None:
         from limnd2_xr.arrays.event_writing import event_payloads
 
@@ -193,6 +190,58 @@ def beside_chunks(
         return kind is not None and beside.decides(kind)
 
     return Overlay(made=tuple(made), replaces=replaces)
+
+
+def _rois(
+    beside: Beside, origin: Origin | None, shape: tuple[int, int], stored: _Chunks
+) -> Mapping[str, bytes | None]:
+    """Chunks of ROIs; those of a tree lie on the image that it was opened with."""
+    from limnd2_xr.arrays.regions_of_interest import ROI_RASTER
+    from limnd2_xr.arrays.roi_table import rois_from_dataset
+    from limnd2_xr.arrays.roi_writing import roi_payloads
+
+    rois, window = beside.rois or (), None
+    if beside.exact and isinstance(rois, xr.Dataset):
+        rois = rois_from_dataset(rois)
+        if origin is not None:
+            rois, window = _at_positions(rois, origin), _window(origin, shape)
+    had = stored.read(ROI_CHUNK), stored.read(ROI_RASTER)
+    return roi_payloads(rois, shape, *had, window=window)
+
+
+def _at_positions(rois: Sequence[Roi], origin: Origin) -> list[Roi]:
+    """ROIs of the positions that an array has, by their numbers in it."""
+    picked = origin.known.picked.get("P")
+    if picked is None or origin.known.is_whole("P", origin.state.axes.size("P")):
+        return list(rois)
+    places = {old: new for new, old in enumerate(picked.tolist())}
+    return [
+        roi if roi.position is None else replace(roi, position=places[roi.position])
+        for roi in rois
+        if roi.position is None or roi.position in places
+    ]
+
+
+def _window(origin: Origin, shape: tuple[int, int]) -> RoiWindow | None:
+    """Which part of its file's image an array has, None for all of it."""
+    from limnd2_xr.model.roi_making import RoiWindow
+
+    if origin.has_all_pixels:
+        return None
+    if not all(origin.known.is_dense(dim) for dim in "YX"):
+        raise ValueError(
+            "ROIs cannot follow a selection along Y or X that is no window: drop the "
+            'group with tree.drop_nodes("rois"), or select a window'
+        )
+    layout = origin.state.table.layout
+    top, left = (int(origin.known.picked[dim][0]) for dim in "YX")
+    return RoiWindow(
+        left=left,
+        top=top,
+        width=shape[1],
+        height=shape[0],
+        old_size=(layout.width, layout.height),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,19 @@ from limnd2_xr.arrays.carried import ordinary_chunks
 from limnd2_xr.arrays.chunk_access import source_of
 from limnd2_xr.arrays.origin import read_payload
 from limnd2_xr.frames.opening import open_index
+from limnd2_xr.model.roi_tree import rois_tree
+from limnd2_xr.model.rois import ROI_CHUNK, Roi
 from limnd2_xr.testing.contents import EVENTS, ROIS, contents, masks
-from limnd2_xr.testing.synthetic import Column, SyntheticSpec, TimeLoop, ZLoop, build
+from limnd2_xr.testing.synthetic import (
+    Column,
+    Point,
+    PositionLoop,
+    SyntheticSpec,
+    TimeLoop,
+    ZLoop,
+    build,
+)
+from limnd2_xr.variants import lite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -193,6 +204,31 @@ def test_a_selection_is_written_with_its_part_of_the_groups(
         for name, variable in wanted[path].data_vars.items():
             assert np.array_equal(found[path][name], variable), (path, name)
     assert found["/recorded"]["Who"].values.tolist() == [["a", "d"], ["c", "f"]]
+
+
+def test_rois_stay_on_their_pixels(tree: xr.DataTree, tmp_path: Path) -> None:
+    window = {"Y": slice(5, 35), "X": slice(600, 1100)}
+    part = tree.drop_nodes(["levels", "deepsim"]).isel(window)
+    part.nd2.to_nd2(tmp_path / "b.nd2", on_loss="ignore")
+    (box, _) = tree.to_dataset().nd2.rois
+    with xr.open_dataset(tmp_path / "b.nd2", engine="nd2") as ds:
+        (moved, _) = ds.nd2.rois
+    assert np.allclose(moved.to_polygon(), box.to_polygon() - [600, 5], atol=1e-9)
+    sparse = part.isel(X=slice(None, None, 2))
+    with pytest.raises(ValueError, match="no window"):
+        sparse.nd2.to_nd2(tmp_path / "c.nd2", on_loss="ignore")
+
+
+def test_rois_of_positions_follow_them(tmp_path: Path) -> None:
+    points = tuple(Point(f"p{i}", 100.0 * i, 0.0) for i in range(3))
+    rois = tuple(Roi(id=i + 1, shape="point", position=i) for i in range(3))
+    extra = {ROI_CHUNK: lite.encode(rois_tree(rois))}
+    spec = SyntheticSpec(loops=(PositionLoop(points),), extra_chunks=extra)
+    build(spec).save(tmp_path / "a.nd2")
+    with xr.open_datatree(tmp_path / "a.nd2", engine="nd2") as tree:
+        tree.isel(P=[1, 2]).nd2.to_nd2(tmp_path / "b.nd2", on_loss="ignore")
+    with xr.open_dataset(tmp_path / "b.nd2", engine="nd2") as ds:
+        assert [(roi.id, roi.roi.position) for roi in ds.nd2.rois] == [(2, 0), (3, 1)]
 
 
 def test_a_tree_put_together_by_hand(tmp_path: Path) -> None:
