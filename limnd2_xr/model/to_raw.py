@@ -9,6 +9,7 @@ nothing that was given is lost in silence.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -27,10 +28,17 @@ from limnd2_xr.model.flat_trees import (
     start_tree,
     text_tree,
 )
+from limnd2_xr.model.modern_trees import (
+    lite_tree,
+    modern_attributes,
+    modern_experiment,
+    modern_picture,
+)
 from limnd2_xr.model.picture_tree import FirstFrame
 from limnd2_xr.model.raw import RawMetadata
 from limnd2_xr.model.tree_building import nested, struct, xml_struct
 from limnd2_xr.model.tree_editing import merged, replaced_struct
+from limnd2_xr.variants.encode import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,7 +89,8 @@ def to_raw(
         What was recorded for each frame; NaN is a time that is not known.
     base
         Source that document and records were made from, None without one. One in the
-        XML encoding (version 2) is written anew once anything changes in it.
+        XML encoding (version 2) is translated to version 3 once anything changes in it,
+        or written anew if it would not read the same then.
 
     Returns
     -------
@@ -105,6 +114,11 @@ def to_raw(
         document = completed(document, records, base.document, base.records)
         _check_lengths(document, records, base)
         levels, version = _edited_levels(document, records, base)
+        modern = _modern_base(base) if version != base.raw.version else None
+        if modern is not None:
+            # A value that a translated tree cannot hold may fit into a new one.
+            with suppress(ValueError):
+                return to_raw(document, records, modern)
     data = _data(document, records, base)
     raw = RawMetadata(version=version, levels=levels, data=data)
     _check(document, records, raw, base)
@@ -142,6 +156,37 @@ def _fresh_rest(document: Nd2Document) -> dict[str, Level]:
     if document.acquisition.start_jd is not None:
         levels[chunks.ACQUISITION_START[0]] = start_tree(document.acquisition.start_jd)
     return levels
+
+
+def _modern_base(base: Base) -> Base | None:
+    """Return a source of version 2 as version 3; None if it would not read the same."""
+    document = replace(base.document, format_version=".".join(map(str, _VERSION)))
+    convert: dict[tuple[str, ...], Callable[[Level], Level]] = {
+        chunks.ATTRIBUTES: lambda level: modern_attributes(level, document),
+        chunks.EXPERIMENT: modern_experiment,
+        chunks.PICTURE: lambda level: modern_picture(level, document),
+        chunks.CALIBRATION: lite_tree,
+        chunks.TEXT_INFO: lite_tree,
+    }
+    levels = dict(base.raw.levels)
+
+    def report(error: CorruptChunk, _chunk: str | None, _part: str) -> None:
+        raise error
+
+    try:
+        for names, tree in convert.items():
+            stored = base.raw.struct(names)
+            if stored is not None:
+                del levels[base.raw.name(names) or ""]
+                levels[names[0]] = _root(names, tree(stored))
+                encode(levels[names[0]])
+        raw = RawMetadata(version=_VERSION, levels=levels, data=base.raw.data)
+        found, _ = parse_document(raw, report)
+    except (CorruptChunk, TypeError, ValueError):
+        return None
+    if not same(found, document):
+        return None
+    return Base(raw=raw, document=found, records=base.records)
 
 
 def _edited_levels(

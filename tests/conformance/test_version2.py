@@ -13,7 +13,7 @@ import math
 import os
 import re
 import subprocess
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -211,6 +211,60 @@ def test_nd2_reads_the_literal_file(
         table = found.events(orient="list")
         assert table["PFS Status"].tolist() == [0, 1, 2] * 4
         assert table["Time [s]"] == [1.5 + i for i in range(12)]
+        assert "Events" not in table  # it does not know the old form
+
+
+# ------------------------------------------------------------------ edited: version 3
+
+
+@pytest.fixture
+def edited(version2_file: Make, tmp_path: Path) -> SyntheticFile:
+    """Return the literal file with another author, which makes it one of version 3."""
+    file = version2_file()
+    path = tmp_path / "edited.nd2"
+    with xr.open_dataset(file.data, engine="nd2") as ds:
+        ds["image"].assign_attrs(author="me").nd2.write_nd2(path, on_loss="raise")
+    return replace(file, data=path.read_bytes())
+
+
+@needs_sdk
+def test_the_sdk_reads_the_same_of_an_edited_file(
+    edited: SyntheticFile, version2_file: Make, tmp_path: Path
+) -> None:
+    before, after = sdk_report(version2_file(), tmp_path), sdk_report(edited, tmp_path)
+    assert before.pop("textinfo") == TEXTS
+    assert after.pop("textinfo") == TEXTS | {"author": "me"}
+    # of version 3 it knows the drive and no names of points; codes 6 and 7 are right now
+    assert after["experiment"][2]["parameters"].pop("deviceName") == "Ti ZDrive"
+    for point in before["experiment"][1]["parameters"]["points"]:
+        assert point.pop("name")
+    for report in (before, after):
+        for channel in (
+            *report["metadata"]["channels"],
+            *report["frame0"]["channels"],
+        ):
+            channel["microscope"].pop("modalityFlags")
+    assert after == before
+
+
+def test_nd2_reads_more_of_an_edited_file(
+    edited: SyntheticFile, tmp_path: Path
+) -> None:
+    with nd2.ND2File(edited.save(tmp_path / "a.nd2")) as found:
+        assert found.version == (3, 0)
+        assert found.sizes == {"T": 2, "P": 2, "Z": 3, "C": 2, "Y": 24, "X": 32}
+        assert np.array_equal(found.asarray(), edited.array())
+        assert found.text_info == TEXTS | {"author": "me"}
+        _, points, z = (loop.parameters for loop in found.experiment)
+        assert [point.name for point in points.points] == ["B2", "B4 µ"]
+        assert [point.pfsOffset for point in points.points] == [None, 8765.0]
+        assert z.deviceName == "Ti ZDrive"
+        for channel, flag in zip(
+            found.metadata.channels, ("fluorescence", "brightfield"), strict=True
+        ):
+            assert flag in channel.microscope.modalityFlags
+            for name, value in MICROSCOPE.items():
+                assert getattr(channel.microscope, name) == value, name
 
 
 # ------------------------------------------------------------------ encodings
@@ -326,6 +380,30 @@ def test_modality_codes_of_the_sdk(coded: SyntheticFile, tmp_path: Path) -> None
     channels = report["metadata"]["channels"]
     found = [channel["microscope"]["modalityFlags"] for channel in channels]
     assert found == list(SDK_CODES.values())
+
+
+@needs_sdk
+def test_of_masks_and_whole_wavelengths_the_sdk_makes_nothing(tmp_path: Path) -> None:
+    channel = ChannelSpec("DAPI", modality_mask=0x401, emission_nm=461.0)
+    style = XmlStyle(modality_masks=True, integer_wavelengths=True)
+    file = build(
+        SyntheticSpec(
+            channels=(channel,), metadata="xml", xml=style, width=16, height=8
+        )
+    )
+    with xr.open_dataset(file.data, engine="nd2") as ds:
+        assert ds["modality"].item() == "fluorescence, spinning disk"
+        assert ds["emission_wavelength"].item() == 461.0
+    (found,) = sdk_report(file, tmp_path)["metadata"]["channels"]
+    assert found["microscope"]["modalityFlags"] == ["fluorescence", "camera"]
+    assert "emissionLambdaNm" not in found["channel"]
+    with nd2.ND2File(tmp_path / "a.nd2") as theirs:
+        (found,) = theirs.metadata.channels
+        assert found.microscope.modalityFlags == [
+            "fluorescence",
+            "spinningDiskConfocal",
+        ]
+        assert found.channel.emissionLambdaNm is None
 
 
 # ------------------------------------------------------------------ loops and styles
