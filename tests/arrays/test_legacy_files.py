@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -35,23 +35,25 @@ TPZ = LegacySpec(
     channels=TWO,
     bits=12,
 )
-SMALL = {"width": 12, "height": 10}
+
+
+def small(**options: Any) -> LegacySpec:
+    return LegacySpec(width=12, height=10, **options)
+
 
 SPECS = {
-    "snap": LegacySpec(**SMALL),
-    "time": LegacySpec(loops=(TimeLoop(3),), **SMALL),
+    "snap": small(),
+    "time": small(loops=(TimeLoop(3),)),
     "time_positions_z": TPZ,
-    "siblings": LegacySpec(
-        loops=(TimeLoop(2), ZLoop(3)), loop_style="AIMD", channels=TWO, **SMALL
-    ),
-    "wrapped": LegacySpec(loops=(ZLoop(3, kind=5),), wrapped=True, **SMALL),
-    "prolog": LegacySpec(loops=(TimeLoop(2),), prolog=True, bits=8, **SMALL),
-    "z_outside": LegacySpec(loops=(ZLoop(3), TimeLoop(2)), **SMALL),
-    "rgb": LegacySpec(loops=(TimeLoop(2),), channels=(RGB,), bits=8, **SMALL),
-    "rgb_and_mono": LegacySpec(channels=(RGB, TWO[0]), bits=8, **SMALL),
+    "siblings": small(loops=(TimeLoop(2), ZLoop(3)), loop_style="AIMD", channels=TWO),
+    "wrapped": small(loops=(ZLoop(3, kind=5),), wrapped=True),
+    "prolog": small(loops=(TimeLoop(2),), prolog=True, bits=8),
+    "z_outside": small(loops=(ZLoop(3), TimeLoop(2))),
+    "rgb": small(loops=(TimeLoop(2),), channels=(RGB,), bits=8),
+    "rgb_and_mono": small(channels=(RGB, TWO[0]), bits=8),
     "twelve_bits": LegacySpec(loops=(TimeLoop(2),), bits=12, codestream_bits=12),
-    "uncalibrated": LegacySpec(calibration_um=None, **SMALL),
-    "periods": LegacySpec(loops=(NETimeLoop((Period(2), Period(3))),), **SMALL),
+    "uncalibrated": small(calibration_um=None),
+    "periods": small(loops=(NETimeLoop((Period(2), Period(3))),)),
 }
 
 
@@ -60,8 +62,8 @@ def tpz() -> SyntheticLegacyFile:
     return build_legacy(TPZ)
 
 
-def opened(file: SyntheticLegacyFile, **options: object) -> xr.Dataset:
-    return xr.open_dataset(file.data, engine="nd2", **options)  # type: ignore[arg-type]
+def opened(file: SyntheticLegacyFile, **options: Any) -> xr.Dataset:
+    return xr.open_dataset(file.data, engine="nd2", **options)
 
 
 @pytest.mark.parametrize("name", SPECS)
@@ -169,7 +171,7 @@ def test_the_token_depends_on_where_codestreams_are(tpz: SyntheticLegacyFile) ->
 
 
 def test_a_tree_has_the_image_at_its_root(tpz: SyntheticLegacyFile) -> None:
-    with xr.open_datatree(tpz.data, engine="nd2") as tree:  # type: ignore[arg-type]
+    with xr.open_datatree(tpz.data, engine="nd2") as tree:
         np.testing.assert_array_equal(tree["image"].values, tpz.array())
 
 
@@ -253,7 +255,7 @@ def test_without_a_map_everything_is_there() -> None:
 
 
 def test_frames_before_a_cut_are_recovered() -> None:
-    file = build_legacy(LegacySpec(loops=(TimeLoop(6),), **SMALL))
+    file = build_legacy(small(loops=(TimeLoop(6),)))
     ends = [file.boxes[f"LUNK|{i}"] for i in range(6)]
     rng = np.random.default_rng(5)
     for cut in rng.integers(ends[0][0] + ends[0][1] + 8, len(file.data), 30).tolist():
@@ -267,11 +269,11 @@ def test_frames_before_a_cut_are_recovered() -> None:
 
 
 def opened_cut(data: bytes) -> xr.Dataset:
-    return xr.open_dataset(data, engine="nd2")  # type: ignore[arg-type]
+    return xr.open_dataset(data, engine="nd2")
 
 
 def test_frames_that_are_missing_read_as_zeros() -> None:
-    spec = LegacySpec(loops=(ZLoop(2), TimeLoop(3)), last_frames=1, **SMALL)
+    spec = small(loops=(ZLoop(2), TimeLoop(3)), last_frames=1)
     file = build_legacy(spec)
     with pytest.warns(limnd2_xr.Nd2Warning, match="1 of 6 frames are not in the file"):
         ds = opened(file)
@@ -283,7 +285,7 @@ def test_frames_that_are_missing_read_as_zeros() -> None:
 
 
 def test_a_frame_that_lacks_a_channel_is_missing() -> None:
-    file = build_legacy(LegacySpec(loops=(TimeLoop(3),), channels=TWO, **SMALL))
+    file = build_legacy(small(loops=(TimeLoop(3),), channels=TWO))
     offset = file.boxes["LUNK|2"][0]
     data = file.data[:offset] + b"\0\0\0\3" + file.data[offset + 4 :]
     # The header of an image that opening does not look at: reading finds it out.
@@ -298,7 +300,7 @@ def test_a_frame_that_lacks_a_channel_is_missing() -> None:
 
 @pytest.mark.parametrize("box", ["VIMD|0", "TINF", "AIM1", "ARTT", "VCAL|0"])
 def test_damaged_metadata_are_left_out(box: str) -> None:
-    file = build_legacy(LegacySpec(loops=(TimeLoop(3),), channels=TWO, **SMALL))
+    file = build_legacy(small(loops=(TimeLoop(3),), channels=TWO))
     offset, nbytes = file.boxes[box]
     data = bytearray(file.data)
     data[offset + 8 + nbytes // 2 : offset + 8 + nbytes] = b"<" * (nbytes - nbytes // 2)
@@ -310,7 +312,7 @@ def test_damaged_metadata_are_left_out(box: str) -> None:
 
 
 def test_damage_can_be_an_error() -> None:
-    file = build_legacy(LegacySpec(box_map=False, **SMALL))
+    file = build_legacy(small(box_map=False))
     with pytest.raises(limnd2_xr.Nd2Error, match=r"<bytes>: .*box map"):
         opened(file, on_damage="raise")
     with opened(file, on_damage="ignore") as ds:
@@ -318,7 +320,7 @@ def test_damage_can_be_an_error() -> None:
 
 
 def test_sizes_that_no_image_can_have() -> None:
-    file = build_legacy(LegacySpec(omit=frozenset({"jp2c"}), **SMALL))
+    file = build_legacy(small(omit=frozenset({"jp2c"})))
     at = file.data.index(b"ihdr") + 4
     huge = b"\x7f\xff\xff\xff"
     data = file.data[:at] + huge * 2 + file.data[at + 8 :]
@@ -327,10 +329,10 @@ def test_sizes_that_no_image_can_have() -> None:
 
 
 def test_an_image_header_that_is_missing_or_wrong() -> None:
-    file = build_legacy(LegacySpec(omit=frozenset({"jp2h"}), **SMALL))
+    file = build_legacy(small(omit=frozenset({"jp2h"})))
     with opened(file) as ds:
         np.testing.assert_array_equal(ds["image"].values, file.array())
-    whole = build_legacy(LegacySpec(**SMALL))
+    whole = build_legacy(small())
     at = whole.data.index(b"ihdr") + 4
     data = whole.data[:at] + b"\0\0\0\x07" + whole.data[at + 4 :]
     with pytest.warns(limnd2_xr.Nd2Warning, match="says 12 x 7 pixels"):

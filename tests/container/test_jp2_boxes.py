@@ -92,7 +92,7 @@ def test_walking_reads_in_windows() -> None:
 
 def test_walking_ends_at_damage_and_keeps_what_was_before() -> None:
     data = START + box(b"jp2c", b"abcd") + struct.pack(">I4s", 3, b"jp2c") + bytes(50)
-    found = []
+    found: list[str] = []
     with pytest.raises(CorruptChunk, match="claims 3 bytes"):
         found.extend(b.type for b, _ in walk_boxes(MemorySource(data)))
     walk = walk_boxes(MemorySource(data))

@@ -41,7 +41,7 @@ SOUND = [
 @pytest.fixture(scope="module", autouse=True)
 def _imports_are_done() -> None:
     """Have what is imported on first use not counted."""
-    with xr.open_dataset(SOUND[0].data, engine="nd2") as ds:  # type: ignore[arg-type]
+    with xr.open_dataset(SOUND[0].data, engine="nd2") as ds:
         ds.load()
 
 
@@ -51,7 +51,7 @@ def read_all(data: bytes) -> NDArray[Any] | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Nd2Warning)
-            with xr.open_dataset(data, engine="nd2") as ds:  # type: ignore[arg-type]
+            with xr.open_dataset(data, engine="nd2") as ds:
                 ds.drop_vars("image").load()
                 assert ds.nd2.metadata.format_version == "1.0"
                 assert ds.nd2.chunks()
@@ -119,7 +119,7 @@ def test_frames_before_a_cut_are_the_same(data: st.DataObject) -> None:
 def test_selections_of_sound_files(data: st.DataObject) -> None:
     file = data.draw(st.sampled_from(SOUND[:2]))
     whole = file.array()
-    key = tuple(
+    key: tuple[Any, ...] = tuple(
         data.draw(
             st.integers(-n, n - 1)
             | st.slices(n)
