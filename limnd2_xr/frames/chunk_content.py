@@ -44,6 +44,7 @@ from limnd2_xr.model.raw import (
 )
 from limnd2_xr.model.rois import ROI_CHUNK, parse_rois
 from limnd2_xr.variants.decode import decode
+from limnd2_xr.variants.tree import Level
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -52,7 +53,6 @@ if TYPE_CHECKING:
     from limnd2_xr.frames.pyramid import PyramidLevel
     from limnd2_xr.model.attributes import Attributes
     from limnd2_xr.model.document import Nd2Document
-    from limnd2_xr.variants.tree import Level
 
 __all__ = ["ChunkContents", "read_attributes"]
 
@@ -79,6 +79,7 @@ _TILE: Final = re.compile(
     r"CustomDataSeq\|(?:Downsampled)?TiledRasterBinaryData_(\d+)_[\d_]+\|\d+!"
 )
 _PICTURE: Final = re.compile(r"CustomDataSeq\|(.+)\|\d+!")
+_HALF_PAIR: Final = re.compile("[\ud800-\udfff]")
 _WRONG: Final = (Nd2Error, ValueError, TypeError, RecursionError, OverflowError)
 
 
@@ -162,13 +163,13 @@ class ChunkContents:
         if name in METADATA_CHUNKS:
             self._read_metadata(name, payload)
         elif name in _TREES:
-            _TREES[name](decode(payload))
+            _TREES[name](decode_texts(payload))
         elif name in _PLAIN:
             _PLAIN[name](payload)
         elif name == DISPLAY:
             attributes = self._attributes
             bits = integer_bits(attributes)
-            parse_display(decode(payload), attributes.components, bits)
+            parse_display(decode_texts(payload), attributes.components, bits)
         elif (level := parse_level_name(name)) is not None:
             if level[0] not in self._levels:
                 raise CorruptChunk("is no smaller copy of an image of this size")
@@ -176,7 +177,7 @@ class ChunkContents:
         elif parse_deepsim_name(name) is not None:
             decode_deepsim(payload)
         elif _IS_TREE.fullmatch(name):
-            decode(payload)
+            decode_texts(payload)
         else:
             self._read_mask(name, payload)
 
@@ -191,7 +192,7 @@ class ChunkContents:
                 kept = {n: level for n, level in kept.items() if n not in ATTRIBUTES}
             elif name in RECORDED_COLUMNS:
                 kept = {n: level for n, level in kept.items() if n in ATTRIBUTES}
-            levels = {**kept, name: decode(payload)}
+            levels = {**kept, name: decode_texts(payload)}
             raw = RawMetadata(version=self._raw.version, levels=levels)
         parse_document(raw, _raise)
 
@@ -202,6 +203,26 @@ class ChunkContents:
         picture = _PICTURE.fullmatch(name)
         if picture is not None and picture[1] in self._pictures:
             decode_rle(payload, (self._layout.height, self._layout.width))
+
+
+def decode_texts(payload: bytes) -> Level:
+    """Decode a tree, and refuse names and texts that are none.
+
+    Half of a pair of UTF-16 units stands alone where bytes are damaged; other readers
+    fail at it. Names of fields hold no control characters either.
+    """
+    root = decode(payload)
+    levels = [root]
+    while levels:
+        level = levels.pop()
+        for name, value in level:
+            if _HALF_PAIR.search(name) or not name.isprintable():
+                raise CorruptChunk(f"{name!r} is no name of a field")
+            if isinstance(value, str) and _HALF_PAIR.search(value):
+                raise CorruptChunk(f"field {name} holds bytes that are no text")
+            if isinstance(value, Level):
+                levels.append(value)
+    return root
 
 
 def read_attributes(

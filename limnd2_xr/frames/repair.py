@@ -246,6 +246,9 @@ class _Writer:
             self._steps.look(1)
         if plan.makes_times and (self._times != UNKNOWN_MS).any():
             self._chunks.put(FRAME_TIMES, self._times.astype("<f8").tobytes())
+            plan.changed.append(
+                f"{FRAME_TIMES} was made anew from the frames' own times"
+            )
         for name in behind:
             self._put(name)
         offset = align(partial.size)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -21,6 +21,8 @@ from limnd2_xr.frames.repair_loops import fit_loops, with_frame_count
 from limnd2_xr.frames.table import FRAME_FAMILY, TIME_NBYTES, frame_name
 from limnd2_xr.frames.verify import tell_structure
 from limnd2_xr.frames.verify_counts import check_counts, first_number
+from limnd2_xr.model.experiment import Experiment
+from limnd2_xr.model.flat_trees import attributes_tree
 from limnd2_xr.model.raw import (
     ATTRIBUTES,
     EXPERIMENT,
@@ -29,6 +31,7 @@ from limnd2_xr.model.raw import (
     RawMetadata,
 )
 from limnd2_xr.model.records import FrameRecords
+from limnd2_xr.model.tree_building import nested, struct
 from limnd2_xr.variants.encode import encode
 
 if TYPE_CHECKING:
@@ -272,6 +275,11 @@ def _plan_chunks(
         if current is not None and current.offset != entry.offset:
             plan.changed.append(f"{name} was taken from an older copy of it")
     _replace_damaged(plan, survey, contents, document)
+    loops = raw.name(EXPERIMENT)
+    if loops is not None and loops not in plan.chunks:
+        document = replace(document, experiment=Experiment())
+        levels = {name: level for name, level in raw.levels.items() if name != loops}
+        raw = replace(raw, levels=levels)
     _fit(plan, document, raw, contents)
     _tell_lost_frames(plan)
     fitted = fitted_columns(source, contents, plan.n_frames, document)
@@ -301,8 +309,8 @@ def _replace_damaged(
         else:
             plan.lost.error("damaged", chunk=name)
     lacks_picture = not any(name in plan.chunks for name in PICTURE)
-    is_lite = ATTRIBUTES[0] in plan.chunks
-    if plan.found.errors and lacks_picture and is_lite and PICTURE[0] in fresh:
+    is_lite = document.format_version.startswith("3")
+    if lacks_picture and is_lite and PICTURE[0] in fresh:
         plan.chunks[PICTURE[0]] = fresh[PICTURE[0]]
         plan.changed.append(
             f"{PICTURE[0]} is not in the file; it was made from the attributes alone, as "
@@ -341,10 +349,16 @@ def _fit(
     if name is None or (name in plan.chunks and said == plan.n_frames and bits is None):
         return
     is_guess = name not in plan.chunks
-    plan.chunks[name] = encode(with_frame_count(raw, plan.n_frames, bits))
     if is_guess:
+        # With every field that NIS-Elements writes: the vendor's library needs them.
+        made = attributes_tree(
+            replace(document.attributes, sequence_count=plan.n_frames)
+        )
+        plan.chunks[name] = encode(struct(nested("SLxImageAttributes", made)))
         plan.lost.error(f"was made anew: {contents.guess}", chunk=name)
-    elif said != plan.n_frames:
+        return
+    plan.chunks[name] = encode(with_frame_count(raw, plan.n_frames, bits))
+    if said != plan.n_frames:
         plan.changed.append(
             f"{name} says {plan.n_frames} frames now, and said {said} before"
         )
@@ -379,4 +393,3 @@ def _plan_times(plan: RepairPlan, source: ByteSource, contents: Contents) -> Non
         plan.makes_times = bool(plan.found.errors)
     if plan.makes_times:
         plan.chunks.pop(FRAME_TIMES, None)
-        plan.changed.append(f"{FRAME_TIMES} was made anew from the frames' own times")
