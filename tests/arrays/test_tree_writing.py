@@ -220,7 +220,7 @@ def test_rois_stay_on_their_pixels(tree: xr.DataTree, tmp_path: Path) -> None:
 
 
 def test_rois_of_positions_follow_them(tmp_path: Path) -> None:
-    points = tuple(Point(f"p{i}", 100.0 * i, 0.0) for i in range(3))
+    points = tuple(Point(100.0 * i, 0.0, name=f"p{i}") for i in range(3))
     rois = tuple(Roi(id=i + 1, shape="point", position=i) for i in range(3))
     extra = {ROI_CHUNK: lite.encode(rois_tree(rois))}
     spec = SyntheticSpec(loops=(PositionLoop(points),), extra_chunks=extra)
