@@ -127,11 +127,11 @@ def test_every_encoding(encode: Callable[[str], bytes], version2_file: Make) -> 
 
 def test_groups(version2_file: Make) -> None:
     with xr.open_datatree(version2_file().data, engine="nd2") as tree:
-        events = tree["events"]
+        events = tree["events"].to_dataset()
         assert events["time"].values.tolist() == [2.0, 3.0005]
         assert events["data"].values.tolist() == ["Wait(2);", ""]
         assert events["description"].values.tolist() == ["", "Tröpfchen"]
-        columns = tree["recorded"]
+        columns = tree["recorded"].to_dataset()
         assert columns["PFS_STATUS"].values.ravel().tolist() == [0, 1, 2] * 4
 
 

@@ -123,8 +123,8 @@ def test_what_version_3_stores_otherwise_is_stored_so(literal: Base) -> None:
     (positions,) = node.level("ppNextLevelEx", create=True).levels()
     assert positions["pItemValid"] == b"\1\0\1"
     parameters = positions.level("uLoopPars", create=True)
-    points = parameters.level("Points", create=True).to_plain()
-    assert points[1] == {
+    points = parameters.level("Points", create=True).levels()
+    assert points[1].to_plain() == {
         "dPosX": 200.0,
         "dPosY": -20.0,
         "dPosZ": 5001.0,
