@@ -22,6 +22,7 @@ __all__ = [
     "MAX_NAME_NBYTES",
     "SIGNATURE_NAME",
     "ChunkHeader",
+    "LegacyFormat",
     "parse_header",
     "parse_signature",
 ]
@@ -46,6 +47,10 @@ FOOTER = struct.Struct("<32sQ")
 _HEADER = struct.Struct("<4sIQ")
 _VERSION = re.compile(rb"Ver(\d{1,4})\.(\d{1,4})")
 _CONTROL_BYTES = bytes([*range(0x20), 0x7F])
+
+
+class LegacyFormat(UnsupportedFeature):
+    """The file is of format 1.0: it has boxes instead of chunks."""
 
 
 class ChunkHeader(NamedTuple):
@@ -152,7 +157,7 @@ def parse_signature(data: bytes) -> tuple[int, int]:
     ------
     NotAnNd2File
         The file begins differently.
-    UnsupportedFeature
+    LegacyFormat
         The file is of format 1.0 (JPEG 2000).
 
     Examples
@@ -163,7 +168,7 @@ def parse_signature(data: bytes) -> tuple[int, int]:
     (3, 0)
     """
     if data.startswith(JP2_MAGIC):
-        raise UnsupportedFeature(
+        raise LegacyFormat(
             "a file of format 1.0 (JPEG 2000) has boxes, not chunks, and cannot be"
             " changed: open it and write it as a new file",
             offset=0,

@@ -98,7 +98,7 @@ def read_index(source: ByteSource) -> LoadedIndex:
     ------
     NotAnNd2File
         The file does not begin as an .nd2 file.
-    UnsupportedFeature
+    LegacyFormat
         The file is of format 1.0 (JPEG 2000).
     """
     prefetch = RegionCache(source)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
-from limnd2_xr.container.chunk_format import JP2_MAGIC
 from limnd2_xr.errors import CorruptChunk
 
 if TYPE_CHECKING:
@@ -25,7 +24,6 @@ __all__ = [
     "Box",
     "ImageHeader",
     "MapEntry",
-    "is_jp2",
     "iter_boxes",
     "parse_box",
     "parse_image_header",
@@ -100,12 +98,6 @@ class ImageHeader(NamedTuple):
     width: int
     components: int
     bits: int
-
-
-def is_jp2(source: ByteSource) -> bool:
-    """Say whether a file begins as one of format 1.0 does (FORMAT 0.2)."""
-    nbytes = min(len(JP2_MAGIC), source.size)
-    return source.read_at(0, nbytes) == JP2_MAGIC
 
 
 def parse_box(data: bytes | memoryview, offset: int, limit: int) -> Box:

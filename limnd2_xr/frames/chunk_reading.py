@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from limnd2_xr.container.jp2_boxes import is_jp2
+from limnd2_xr.container.chunk_format import LegacyFormat
 from limnd2_xr.container.legacy_index import (
     CODESTREAM_FAMILY,
     read_boxes,
@@ -43,14 +43,13 @@ class ChunkReader:
 
     def __init__(self, source: ByteSource) -> None:
         self._source = source
-        self.is_legacy = is_jp2(source)
-        self.frame_family = FRAME_FAMILY
         self.index: ChunkIndex
-        if self.is_legacy:
-            self.frame_family = CODESTREAM_FAMILY
-            self.index = read_legacy_index(source).index
-        else:
+        try:
             self.index = open_index(source).index
+            self.is_legacy, self.frame_family = False, FRAME_FAMILY
+        except LegacyFormat:
+            self.index = read_legacy_index(source).index
+            self.is_legacy, self.frame_family = True, CODESTREAM_FAMILY
 
     def payloads(self, entries: Mapping[str, Entry]) -> dict[str, bytes]:
         """Return the payloads of chunks by name, in few reads.

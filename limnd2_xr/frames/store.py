@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from limnd2_xr.container.chunk_format import LegacyFormat
 from limnd2_xr.container.chunk_index import ChunkIndex
-from limnd2_xr.container.jp2_boxes import is_jp2
 from limnd2_xr.container.legacy_index import CODESTREAM_FAMILY, read_boxes
 from limnd2_xr.container.prefetch import RegionCache
 from limnd2_xr.container.source import SourceSpec
@@ -455,9 +455,10 @@ def _find_out_legacy(spec: SourceSpec, source: ByteSource) -> StoreState:
 
 
 def _find_out(spec: SourceSpec, source: ByteSource) -> StoreState:
-    if is_jp2(source):
+    try:
+        opened = open_index(source)
+    except LegacyFormat:
         return _find_out_legacy(spec, source)
-    opened = open_index(source)
     document, records = read_metadata(opened)
     axes, table = find_frames(source, opened, document)
     return StoreState(

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from limnd2_xr.container import chunk_index
+from limnd2_xr.container.chunk_format import LegacyFormat
 from limnd2_xr.container.chunk_index import (
     ChunkIndex,
     Entry,
@@ -20,7 +21,7 @@ from limnd2_xr.container.chunk_index import (
     read_index,
 )
 from limnd2_xr.container.source import FileSource, MemorySource, SourceSpec
-from limnd2_xr.errors import NotAnNd2File, UnsupportedFeature
+from limnd2_xr.errors import NotAnNd2File
 from limnd2_xr.testing.counting import count_reads
 
 if TYPE_CHECKING:
@@ -263,7 +264,7 @@ def test_entries_outside_the_file(
         (bytes(10_000), NotAnNd2File),
         (MAGIC, NotAnNd2File),
         (MAGIC + bytes(10_000), NotAnNd2File),
-        (b"\x00\x00\x00\x0cjP  \r\n\x87\n" + bytes(300_000), UnsupportedFeature),
+        (b"\x00\x00\x00\x0cjP  \r\n\x87\n" + bytes(300_000), LegacyFormat),
         (b"PNG" * 100_000, NotAnNd2File),
     ],
 )

@@ -14,7 +14,6 @@ from limnd2_xr.container.jp2_boxes import (
     Box,
     ImageHeader,
     MapEntry,
-    is_jp2,
     iter_boxes,
     parse_box,
     parse_image_header,
@@ -39,12 +38,6 @@ def mapped(entries: bytes, count: int, *, distance: int | None = None) -> bytes:
     stored = struct.pack(">I", count) + entries
     footer = distance if distance is not None else len(stored) + 40
     return START + stored + BOX_MAP_SIGNATURE + struct.pack("<Q", footer)
-
-
-def test_the_magic_tells() -> None:
-    assert is_jp2(MemorySource(START))
-    assert not is_jp2(MemorySource(START[:6]))
-    assert not is_jp2(MemorySource(b""))
 
 
 def test_a_box_with_each_kind_of_length() -> None:
