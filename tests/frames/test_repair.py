@@ -17,13 +17,14 @@ from hypothesis import strategies as st
 import limnd2_xr
 from limnd2_xr.container.scan import walk_chunks
 from limnd2_xr.container.source import MemorySource, SourceSpec
-from limnd2_xr.errors import CorruptChunk, NotAnNd2File
+from limnd2_xr.errors import CorruptChunk, Nd2Error, NotAnNd2File
 from limnd2_xr.frames.repair import RepairReport, repair
 from limnd2_xr.frames.store import FrameStore
 from limnd2_xr.frames.verify import verify
 from limnd2_xr.model.tree_building import string
 from limnd2_xr.model.tree_editing import replaced_struct, with_fields
 from limnd2_xr.testing.specs import MapStyle
+from limnd2_xr.testing.strategies import damaged
 from limnd2_xr.testing.synthetic import (
     ChannelSpec,
     NETimeLoop,
@@ -58,6 +59,12 @@ REAL = (
     "timelapse_t53",
     "zstack_z11",
 )
+SOUND = [
+    build(SPEC),
+    build(PACKED),
+    build(replace(SPEC, metadata="xml")),
+    build(replace(SPEC, stale_chunks=True, loops=(POSITIONS, ZLoop(2)))),
+]
 ATTRIBUTES = "ImageAttributesLV!"
 PICTURE = "ImageMetadataSeqLV|0!"
 
@@ -113,7 +120,8 @@ def test_damaged_maps_lose_nothing(
     report = repaired(build(replace(spec, map_style=style)).data, target)
     whole = build(spec)
     assert report.is_complete
-    assert report.lost_frames == report.partial_frames == ()
+    assert not report.lost_frames
+    assert not report.partial_frames
     np.testing.assert_equal(frames(target), frames(whole.data))
     assert payloads(target.read_bytes()) == payloads(whole.data)
 
@@ -152,6 +160,19 @@ def test_real_files_cut_anywhere(
                 np.testing.assert_array_equal(found[number], whole[number])
 
 
+@given(st.sampled_from(SOUND).flatmap(lambda file: damaged(file.data)), st.booleans())
+def test_whatever_is_damaged_the_repaired_file_is_sound(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes, guess: bool
+) -> None:
+    target = tmp_path_factory.mktemp("any") / "repaired.nd2"
+    report = verify(data)
+    try:
+        repaired(data, target, guess_size=guess)
+    except Nd2Error:
+        assert not report.is_sound
+        assert not any(target.parent.iterdir())
+
+
 @given(end=st.integers(4096, 10**6), packed=st.booleans())
 def test_any_cut_keeps_the_frames_before_it(
     tmp_path_factory: pytest.TempPathFactory, end: int, packed: bool
@@ -184,7 +205,9 @@ def test_any_cut_keeps_the_frames_before_it(
 def test_a_sound_file_stays_as_it_is(target: Path) -> None:
     data = build(SPEC).data
     report = repaired(data, target)
-    assert report.found == report.lost == report.changed == ()
+    assert not report.found
+    assert not report.lost
+    assert not report.changed
     assert payloads(target.read_bytes()) == payloads(data)
     np.testing.assert_equal(frames(target), frames(data))
 
