@@ -157,6 +157,13 @@ def selected_columns(
     return found
 
 
+def _place(name: str) -> tuple[str, int]:
+    """Sort key: families of chunks together, by number."""
+    family, _, number = name.removesuffix("!").rpartition("|")
+    is_number = number.isascii() and number.isdigit()
+    return (family, int(number)) if is_number else (name, -1)
+
+
 class ChunkPayloads(Mapping[str, "bytes | None"]):
     """Payloads of chunks by name: those made now, and those read when they are written.
 
@@ -182,8 +189,8 @@ class ChunkPayloads(Mapping[str, "bytes | None"]):
         self._made = made
         self._origin = origin
         self._carried = frozenset(carried)
-        # Sorted, so that a copy of a copy is the same file.
-        self._names = tuple(sorted((*self._made, *carried)))
+        # Sorted, so that a copy of a copy is the same file; frames by their numbers.
+        self._names = tuple(sorted((*self._made, *carried), key=_place))
 
     def overlaid(self, overlay: Overlay) -> ChunkPayloads:
         """Return the same with other chunks in the place of some."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from limnd2_xr.arrays.frame_blocks import FrameBlocks
 from limnd2_xr.arrays.label_layers import (
     LabelLayer,
     LabelLayers,
@@ -41,7 +42,7 @@ _LARGEST: Final = 2**32 - 1
 class LabelPayloads(Mapping[str, "bytes | None"]):
     """Chunks of label images by name, each made when it is asked for.
 
-    Of lazy arrays one frame is in memory at a time. A mask that is what the file has
+    Of lazy arrays one block of each is in memory at a time. A mask that is what the file has
     already keeps its bytes; None stands for a chunk that is not needed.
 
     Parameters
@@ -55,8 +56,11 @@ class LabelPayloads(Mapping[str, "bytes | None"]):
     """
 
     def __init__(self, layers: LabelLayers, axes: Axes, stored: StoredMasks) -> None:
-        self._axes = axes
         self._stored = stored
+        self._blocks = {
+            item.layer.name: FrameBlocks(item.array, axes, ("Y", "X"))
+            for item in layers.items
+        }
         self._descriptions = {
             name: data for name, data in layers.descriptions.items() if data is not None
         }
@@ -65,10 +69,6 @@ class LabelPayloads(Mapping[str, "bytes | None"]):
             for number in range(axes.n_frames):
                 for name, size in _chunk_names(item, number, stored):
                     self._places[name] = item, number, size
-        self._index = {
-            int(number): place
-            for place, number in np.ndenumerate(np.atleast_1d(axes.sequence()))
-        }
         self._latest: tuple[tuple[str, int], NDArray[np.uint32]] | None = None
 
     def __len__(self) -> int:
@@ -95,11 +95,8 @@ class LabelPayloads(Mapping[str, "bytes | None"]):
         key = item.layer.name, number
         if self._latest is not None and self._latest[0] == key:
             return self._latest[1]
-        place = dict(zip(self._axes.dims, self._index[number], strict=False))
-        frame = item.array.isel(
-            {dim: at for dim, at in place.items() if dim in item.array.dims}
-        )
-        found = _checked(frame.transpose("Y", "X").values, item.layer.name)
+        frame = self._blocks[item.layer.name].frame(number)
+        found = _checked(frame, item.layer.name)
         self._latest = key, found
         return found
 
@@ -202,6 +199,7 @@ def label_payloads(
     stored = stored or StoredMasks()
     layers = label_layers(labels, shape, stored, exact=exact)
     for item in layers.items:
+        # Before anything is read: blocks are found by the dims.
         _check_dims(item.layer.name, item.array, axes, shape)
     return LabelPayloads(layers, axes, stored)
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from limnd2_xr.arrays.frame_blocks import FrameBlocks
 from limnd2_xr.arrays.label_layers import StoredMasks
 from limnd2_xr.errors import CorruptChunk
 from limnd2_xr.frames.pyramid import (
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import xarray as xr
-    from numpy.typing import NDArray
 
     from limnd2_xr.frames.layout import PixelLayout
     from limnd2_xr.model.axes import Axes
@@ -38,8 +38,7 @@ __all__ = ["LevelPayloads", "level_payloads"]
 class _Level:
     """Copies of one level."""
 
-    array: xr.DataArray
-    """Loop dims, then C, Y, X and, for RGB, S."""
+    blocks: FrameBlocks
     layout: PixelLayout
     size: int
     """In the names of the chunks."""
@@ -67,18 +66,12 @@ class LevelPayloads(Mapping[str, "bytes | None"]):
     def __init__(
         self, levels: Mapping[int, _Level], axes: Axes, stored: StoredMasks
     ) -> None:
-        self._axes = axes
         self._stored = stored
         self._places = {
             level_chunk_name(level.size, number): (level, number)
             for level in levels.values()
             for number in range(axes.n_frames)
         }
-        self._index = {
-            int(number): place
-            for place, number in np.ndenumerate(np.atleast_1d(axes.sequence()))
-        }
-        self._latest: tuple[Any, NDArray[Any]] | None = None
 
     def __len__(self) -> int:
         return len(self._places)
@@ -91,7 +84,7 @@ class LevelPayloads(Mapping[str, "bytes | None"]):
 
     def __getitem__(self, name: str) -> bytes | None:
         level, number = self._places[name]
-        pixels = self._frame(level, number)
+        pixels = level.blocks.frame(number).reshape(level.layout.frame_shape)
         before = self._stored.read(
             level_chunk_name(level.size, self._stored.frame(number))
         )
@@ -106,36 +99,6 @@ class LevelPayloads(Mapping[str, "bytes | None"]):
         same = np.array_equal(known, pixels, equal_nan=known.dtype.kind == "f")
         # What pads the rows may be anything.
         return before if same else encode_level(pixels, level.layout)
-
-    def _frame(self, level: _Level, number: int) -> NDArray[Any]:
-        """One copy, from its block of a dask array; the latest block is kept."""
-        array = level.array
-        places = zip(self._axes.dims, self._index[number], strict=False)
-        slices, within = {}, []
-        for dim, at in places:
-            if dim not in array.dims:
-                continue
-            first, stop = _block(array, dim, at)
-            slices[dim] = slice(first, stop)
-            within.append((dim, at - first))
-        key = level.size, tuple((s.start, s.stop) for s in slices.values())
-        if self._latest is None or self._latest[0] != key:
-            block = array.isel(slices)
-            self._latest = key, block.values
-        at_dim = dict(within)
-        loops = [dim for dim in array.dims if dim in at_dim]
-        pixels: NDArray[Any] = self._latest[1][tuple(at_dim[str(d)] for d in loops)]
-        return pixels.reshape(level.layout.frame_shape)
-
-
-def _block(array: xr.DataArray, dim: str, at: int) -> tuple[int, int]:
-    """First and last but one index of the dask block that holds an index."""
-    chunks = array.chunksizes.get(dim)
-    if chunks is None:
-        return at, at + 1
-    ends = np.cumsum(chunks)
-    block = int(np.searchsorted(ends, at, side="right"))
-    return int(ends[block]) - chunks[block], int(ends[block])
 
 
 def level_payloads(
@@ -195,9 +158,14 @@ def _checked(
             f"level {number} is {array.dtype}, the image {layout.dtype}: convert it with "
             f'.astype("{layout.dtype}")'
         )
-    array = array.transpose(*(dim for dim in needed if dim in array.dims))
+    inner = tuple(dim for dim in ("C", "Y", "X", "S") if dim in array.dims)
     size, is_partial = _stored_size(number, layout, axes, stored)
-    return _Level(array=array, layout=small, size=size, is_partial=is_partial)
+    return _Level(
+        blocks=FrameBlocks(array, axes, inner),
+        layout=small,
+        size=size,
+        is_partial=is_partial,
+    )
 
 
 def _stored_size(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import dask.array
 import numpy as np
 import pytest
 import xarray as xr
@@ -236,6 +237,28 @@ def test_labels_are_written_with_an_array(tmp_path: Path) -> None:
         assert list(ds.nd2.labels) == ["cells", "more"]
         assert np.array_equal(ds.nd2.labels["cells"], masks(5))
         assert np.array_equal(ds.nd2.labels["more"], masks(5) * 2)
+
+
+def test_each_block_of_lazy_labels_is_computed_once(tmp_path: Path) -> None:
+    seen = []
+
+    def make(block_id: tuple[int, ...]) -> np.ndarray[Any, np.dtype[np.uint32]]:
+        seen.append(block_id)
+        return np.full((8, 6, 7), block_id[0] + 1, np.uint32)
+
+    lazy = dask.array.map_blocks(
+        make,
+        chunks=((8, 8, 8), (6,), (7,)),
+        dtype=np.uint32,
+        meta=np.empty((0, 0, 0), np.uint32),
+    )
+    image = xr.DataArray(np.zeros((24, 6, 7), "u2"), dims=("T", "Y", "X"))
+    labels = xr.DataArray(lazy, dims=("T", "Y", "X"))
+    image.nd2.write_nd2(tmp_path / "a.nd2", labels={"cells": labels})
+    assert sorted(seen) == [(0, 0, 0), (1, 0, 0), (2, 0, 0)]
+    with xr.open_dataset(tmp_path / "a.nd2") as ds:
+        found = ds.nd2.labels["cells"].max(("Y", "X"))
+        assert np.array_equal(found, np.repeat([1, 2, 3], 8))
 
 
 def test_labels_follow_a_selection(tmp_path: Path) -> None:
