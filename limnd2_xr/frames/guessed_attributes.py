@@ -10,6 +10,7 @@ tells: neighbours are alike.
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from dataclasses import dataclass
 from itertools import islice
 from math import log
@@ -120,7 +121,7 @@ def guess_attributes(
         path=source.name,
         chunk=ATTRIBUTES[0],
     )
-    is_packed = len(frames[0]) != pixels[0].size
+    is_packed = all(len(frame) != pixels[0].size for frame in frames)
     return _tree(found, components, itemsize, is_packed=is_packed)
 
 
@@ -141,7 +142,7 @@ def _frames(source: ByteSource, family: Family) -> list[bytes]:
 
 
 def _pixels(frames: list[bytes]) -> list[NDArray[np.uint8]]:
-    """Pixels of frames that have any; no more than are worth reading once inflated."""
+    """Pixels of frames of the same size; no more than are worth reading once inflated."""
     found: list[NDArray[np.uint8]] = []
     for stored in frames:
         pixels = _unpacked(stored)
@@ -149,7 +150,8 @@ def _pixels(frames: list[bytes]) -> list[NDArray[np.uint8]]:
             found.append(pixels)
         if sum(frame.size for frame in found) > _READ_NBYTES:
             break
-    return found
+    sizes = Counter(frame.size for frame in found).most_common(1)
+    return [frame for frame in found if frame.size == sizes[0][0]]
 
 
 def _unpacked(stored: bytes) -> NDArray[np.uint8]:
@@ -179,9 +181,10 @@ def _components(levels: Mapping[str, Level]) -> int:
 def _itemsize(pixels: list[NDArray[np.uint8]], components: int) -> int:
     """Bytes of a component, from what sets the bytes of one apart."""
     part = np.concatenate([frame[:_MAX_SAMPLES] for frame in pixels[:_MOST_FRAMES]])
-    if part.size % 4 == 0 and _are_floats(part.view("<u2")):
+    nbytes = pixels[0].size
+    if nbytes % (4 * components) == 0 and _are_floats(part.view("<u2")):
         return 4
-    if part.size % (2 * components) or part.size <= 2 * components:
+    if nbytes % (2 * components) or nbytes <= 2 * components:
         return 1
     low, high = part[::2], part[1::2]
     if int(high.max()) <= int(low.max()) // 4:  # no more than 14 bits of 16 are used
@@ -215,8 +218,7 @@ def _rows(
     dtype = {1: "u1", 2: "<u2", 4: "<f4"}[itemsize]
     values = np.zeros(min(nbytes // itemsize, _MAX_SAMPLES), np.float32)
     for frame in pixels:
-        if frame.size == nbytes:
-            values += frame.view(dtype)[: len(values)]
+        values += frame.view(dtype)[: len(values)]
     fitting = []
     for row_nbytes in range(4, nbytes + 1, 4):
         height, rest = divmod(nbytes, row_nbytes)
@@ -245,7 +247,7 @@ def _without_padding(
 ) -> _Rows:
     """Take pixels that are 0 at the end of every row for padding, as far as they can be."""
     shape = (rows.height, rows.row_nbytes)
-    tables = [frame.reshape(shape) for frame in pixels if frame.size == pixels[0].size]
+    tables = [frame.reshape(shape) for frame in pixels]
     width = rows.width
     while width > 1 and -(-(width - 1) * pixel_nbytes // 4) * 4 == rows.row_nbytes:
         if any(table[:, (width - 1) * pixel_nbytes :].any() for table in tables):
