@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-import limnd2_xr  # noqa: F401 - registers .nd2
+from limnd2_xr import Event, ImageRoi
 from limnd2_xr.arrays.described_loops import loop_order
 
 if TYPE_CHECKING:
@@ -122,8 +122,42 @@ def arrays() -> dict[str, tuple[xr.DataArray, dict[str, Any]]]:
             {},
         ),
         "frames_10000": (image({"T": 10_000, "Y": 24, "X": 32}), {}),
+        "beside": beside(),
+        "beside_zlib": beside("zlib"),
+        "wells": (in_wells(image({"P": 4, "C": 2, **plane})), {}),
     }
     return made
+
+
+def beside(compression: str | None = None) -> tuple[xr.DataArray, dict[str, Any]]:
+    """Return an array with masks, ROIs, events, a recorded column and smaller copies."""
+    array = image({"T": 3, "C": 2, "Y": 1100, "X": 1300})
+    cells = (array.isel(C=0, drop=True) % 7).astype("uint32")
+    size = {"width": 1300, "height": 1100}
+    rois = [
+        ImageRoi.rectangle((160, 120), (300, 200), label="box", **size),
+        ImageRoi.polygon([[50, 60], [500, 80], [300, 900]], label="outline", **size),
+    ]
+    events = [Event(time_ms=2000.0, meaning=33, description="drug added", id=1)]
+    options = {
+        "labels": {"cells": cells.drop_vars(list(cells.coords))},
+        "rois": rois,
+        "events": events,
+        "columns": {"PFS_OFFSET": [7.0, 8.0, 9.0]},
+        "pyramid": True,
+        "compression": compression,
+    }
+    return array, options
+
+
+def in_wells(array: xr.DataArray) -> xr.DataArray:
+    """Return an array whose positions are fields of wells, with display ranges."""
+    return array.assign_coords(
+        well=("P", ["A01", "A01", "B02", "B02"]),
+        display_min=("C", [100.0, 0.0]),
+        display_max=("C", [2000.0, 5000.0]),
+        gamma=("C", [1.0, 0.7]),
+    )
 
 
 def write_all(folder: Path) -> dict[Path, xr.DataArray]:
