@@ -288,10 +288,12 @@ def _verify_legacy(spec: SourceSpec, source: ByteSource) -> Report:
     """Open a file of format 1.0 and read all of it, as far as that is supported."""
     found = Findings()
     damaged: list[int] = []
+    missing: list[int] = []
     n_frames = 0
     try:
         with FrameStore.open(spec, on_damage="ignore") as store:
             n_frames = store.table.n_frames
+            missing = store.table.missing.tolist()
             for text in store.state.damage:
                 found.error(text)
             damaged = _unreadable(store, found)
@@ -311,6 +313,7 @@ def _verify_legacy(spec: SourceSpec, source: ByteSource) -> Report:
         nbytes=source.size,
         frames=n_frames,
         damaged_frames=tuple(damaged),
+        missing_frames=tuple(missing),
     )
 
 

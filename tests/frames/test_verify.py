@@ -17,6 +17,7 @@ import limnd2_xr
 from limnd2_xr.frames.findings import MAX_FINDINGS, Findings
 from limnd2_xr.frames.masks import encode_rle
 from limnd2_xr.frames.verify import Report, verify
+from limnd2_xr.testing.legacy import LegacySpec, build_legacy
 from limnd2_xr.testing.specs import MapStyle
 from limnd2_xr.testing.strategies import specs
 from limnd2_xr.testing.synthetic import (
@@ -256,6 +257,19 @@ def test_overlapping_chunks_are_found() -> None:
     data = file.data.replace(place, longer)
     data = data[: offset + 8] + struct.pack("<Q", nbytes + 4096) + data[offset + 16 :]
     assert any("shares bytes" in error for error in errors(verify(data)))
+
+
+def test_format_1_0() -> None:
+    pytest.importorskip("imagecodecs")
+    data = build_legacy(LegacySpec(loops=(TimeLoop(3),))).data
+    report = verify(data)
+    assert (report.status, report.format_version, report.frames) == ("sound", "1.0", 3)
+    report = verify(data[:-100])
+    assert report.status == "damaged"
+    assert "box map" in report.findings[0].text
+    stream = data.rindex(b"\xff\x4f\xff\x51")
+    report = verify(data[:stream] + bytes(60) + data[stream + 60 :])
+    assert report.damaged_frames == (2,)
 
 
 @pytest.mark.parametrize("data", [b"", b"II*\x00 a picture", b"\xda\xce\xbe\x0a"])
