@@ -25,7 +25,11 @@ from limnd2_xr.frames.table import FRAME_FAMILY
 from limnd2_xr.frames.wells import read_wells
 from limnd2_xr.model.comparison import same
 from limnd2_xr.model.document import Nd2Document
-from limnd2_xr.model.legacy_document import boxes_left_out, is_legacy
+from limnd2_xr.model.legacy_document import (
+    LEGACY_EVENTS,
+    boxes_left_out,
+    is_legacy,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,13 +133,17 @@ def read_payload(source: ByteSource, name: str, entry: Any) -> bytes:
     return RegionCache(source).chunks({name: entry})[name]
 
 
-def find_origin(image: xr.DataArray) -> tuple[Origin | None, str]:
+def find_origin(
+    image: xr.DataArray, *, has_events: bool = False
+) -> tuple[Origin | None, str]:
     """Return the file behind an array, and why not if it remembers one in vain.
 
     Parameters
     ----------
     image
         With the dims of an opened image, or fewer of its loops.
+    has_events
+        Whether events are written with it: those of its file are not lost then.
 
     Returns
     -------
@@ -151,7 +159,7 @@ def find_origin(image: xr.DataArray) -> tuple[Origin | None, str]:
         return None, ""
     if is_legacy(document):
         # Its boxes are no chunks: there is nothing to take along as it is.
-        return None, _lost_boxes(spec)
+        return None, _lost_boxes(spec, has_events=has_events)
     lost = f"other chunks of {spec.name}"
     try:
         found = _open(spec)
@@ -177,12 +185,16 @@ def find_origin(image: xr.DataArray) -> tuple[Origin | None, str]:
     return origin, ""
 
 
-def _lost_boxes(spec: SourceSpec) -> str:
+def _lost_boxes(spec: SourceSpec, *, has_events: bool) -> str:
     """Say which boxes of a file of format 1.0 no array has the content of."""
     lost = f"boxes of {spec.name}"
     try:
         with spec.open() as source, DamageReport(spec.name, "ignore"):
-            names = boxes_left_out(ChunkReader(source).index.names())
+            names = boxes_left_out(
+                name
+                for name in ChunkReader(source).index.names()
+                if not (has_events and name == LEGACY_EVENTS)
+            )
     except (Nd2Error, OSError, ValueError) as error:
         return f"{lost} ({error})"
     return f"{lost}: {', '.join(names)}" if names else ""

@@ -12,6 +12,7 @@ from limnd2_xr.arrays.table_columns import text_column, whole_column
 from limnd2_xr.damage import report_damage
 from limnd2_xr.errors import Nd2Error
 from limnd2_xr.model.events import EVENT_CHUNKS, merged_events, parse_events
+from limnd2_xr.model.legacy_document import LEGACY_EVENTS, legacy_events
 from limnd2_xr.model.recorded import (
     column_chunk,
     column_titles,
@@ -20,6 +21,7 @@ from limnd2_xr.model.recorded import (
     recorded_table,
 )
 from limnd2_xr.variants.decode import decode
+from limnd2_xr.variants.legacy_xml import decode_legacy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -136,11 +138,15 @@ def events_group(
 def events_of(store: FrameStore) -> tuple[Event, ...]:
     """All events of an open file, by time; damaged chunks cost a warning."""
     sources: dict[str, tuple[Event, ...]] = {}
-    for name in EVENT_CHUNKS:
+    for name in (*EVENT_CHUNKS, LEGACY_EVENTS):
         if name not in store.state.chunks:
             continue
         try:
-            sources[name] = parse_events(decode(store.read_chunk(name)))
+            payload = store.read_chunk(name)
+            if name == LEGACY_EVENTS:
+                sources[name] = parse_events(legacy_events(decode_legacy(payload)))
+            else:
+                sources[name] = parse_events(decode(payload))
         except Nd2Error as error:
             located = error.located(path=store.source_name, chunk=name)
             report_damage(located, "its events are left out")

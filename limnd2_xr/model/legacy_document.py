@@ -42,17 +42,22 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FRAME_VALUES",
+    "LEGACY_EVENTS",
     "LEGACY_VERSION",
     "LegacyImages",
     "LegacyMetadata",
     "boxes_left_out",
     "is_legacy",
     "legacy_document",
+    "legacy_events",
     "legacy_experiment",
     "plane_count",
 ]
 
 LEGACY_VERSION: Final = (1, 0)
+
+LEGACY_EVENTS: Final = "IEVE!"
+"""Box of the events, by its name in the index."""
 
 FRAME_VALUES: Final[Mapping[str, str]] = {
     "times_ms": "dTimeMSec",
@@ -184,6 +189,11 @@ def legacy_document(
         document.experiment, document.text.description, images.n_frames
     )
     return replace(document, experiment=experiment), records
+
+
+def legacy_events(tree: Level) -> Level:
+    """Return the record of events in a decoded box, as later formats have it."""
+    return _find(tree, ("pFirstEvent", "pEvents")) or Level()
 
 
 def legacy_experiment(

@@ -6,6 +6,7 @@ import pickle
 import sys
 from typing import TYPE_CHECKING, Any
 
+import nd2
 import numpy as np
 import pytest
 import xarray as xr
@@ -339,3 +340,28 @@ def test_an_image_header_that_is_missing_or_wrong() -> None:
         ds = opened_cut(data)
     np.testing.assert_array_equal(ds["image"].values, whole.array())
     ds.close()
+
+
+EVENTS = b"""<Events><uiCount runtype="lx_uint32" value="2"/><pFirstEvent>
+<no_name><dTime runtype="double" value="1500"/><eMeaning runtype="lx_uint32" value="7"/>
+<wsDescription runtype="CLxStringW" value="shutter"/>
+<wsData runtype="CLxStringW" value="open"/></no_name>
+<no_name><dTime runtype="double" value="500"/><eMeaning runtype="lx_uint32" value="9"/>
+<wsDescription runtype="CLxStringW" value=""/><wsData runtype="CLxStringW" value=""/>
+</no_name></pFirstEvent></Events>"""
+
+
+def test_events_are_a_group(tmp_path: Path) -> None:
+    spec = small(loops=(TimeLoop(2),), extra={"IEVE": EVENTS})
+    file = build_legacy(spec).save(tmp_path / "old.nd2")
+    with xr.open_datatree(file, engine="nd2") as tree, nd2.ND2File(file) as theirs:
+        events = tree["events"].to_dataset()
+        assert events["time"].values.tolist() == [0.5, 1.5]
+        with pytest.warns(UserWarning, match="not implemented for legacy"):
+            assert theirs.events() == []
+        told = [(e.time, int(e.meaning)) for e in theirs._rdr._img_exp_events()]
+        assert sorted(told) == [(500.0, 9), (1500.0, 7)]
+        assert events["description"].values.tolist()[1].startswith("shutter")
+        tree.nd2.to_nd2(tmp_path / "new.nd2", on_loss="raise")
+        with xr.open_datatree(tmp_path / "new.nd2") as new:
+            xr.testing.assert_equal(new["events"].to_dataset(), events)
