@@ -12,7 +12,8 @@ import xarray as xr
 from limnd2_xr.arrays.attached import along
 from limnd2_xr.arrays.chunk_access import source_of
 from limnd2_xr.arrays.well_writing import well_texts
-from limnd2_xr.errors import CorruptChunk, Nd2Error, warn_user
+from limnd2_xr.damage import report_damage
+from limnd2_xr.errors import CorruptChunk, Nd2Error
 from limnd2_xr.frames.store import FrameStore
 from limnd2_xr.model.plates import (
     PLATE_CHUNK,
@@ -287,14 +288,14 @@ def _plate(obj: xr.Dataset | xr.DataArray) -> Plate | None:
         spec: SourceSpec = source_of(obj)
     except Nd2Error:
         return None
-    with FrameStore.open(spec) as store:
+    with FrameStore.open(spec, on_damage="ignore") as store:  # told when opened
         if PLATE_CHUNK not in store.state.chunks:
             return None
         try:
             return parse_plate(decode(store.read_chunk(PLATE_CHUNK)))
         except CorruptChunk as error:
             located = error.located(path=store.source_name, chunk=PLATE_CHUNK)
-            warn_user(f"{located}; the size of the plate is not known")
+            report_damage(located, "the size of the plate is not known")
             return None
 
 

@@ -127,7 +127,8 @@ def guess_attributes(
 
 def _frames(source: ByteSource, family: Family) -> list[bytes]:
     """Read the stored pixels of the first frames."""
-    cache, found, total = RegionCache(source), [], 0
+    cache, total = RegionCache(source), 0
+    found: list[bytes] = []
     for number, entry in islice(family.items(), _MAX_FRAMES):
         name = family.name(number)
         try:

@@ -102,7 +102,9 @@ ACCESSOR: tuple[Callable[[xr.Dataset], Any], ...] = (
     lambda ds: ds.nd2.metadata.to_json(),
     lambda ds: ds.nd2.missing_frames,
     lambda ds: ds.nd2.damage,
-    lambda ds: ds.nd2.frame_metadata(**{str(d): 0 for d in ds.sizes if d in "TPZU"}),
+    lambda ds: ds.nd2.frame_metadata(
+        **{str(d): 0 for d in ds.sizes if str(d) in "TPZU"}
+    ),
     lambda ds: ds.nd2.events(),
     lambda ds: ds.nd2.custom_description,
     lambda ds: ds.nd2.guids,
