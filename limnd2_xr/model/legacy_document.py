@@ -1,13 +1,12 @@
 """Metadata of format 1.0 as those of any other file (FORMAT 11).
 
 The boxes hold the same trees as the chunks of format 2.x, in other places. So they are
-put in those places (`legacy_raw`) and read like a file of that format; what the loops
-mean in another way is set right afterwards (`legacy_experiment`).
+put in those places and read like a file of that format; what the loops mean in another
+way is set right afterwards (`legacy_loops`).
 """
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
@@ -18,15 +17,8 @@ from limnd2_xr.damage import report_damage
 from limnd2_xr.errors import CorruptChunk
 from limnd2_xr.model import raw as chunks
 from limnd2_xr.model.document import RECORD_CHUNKS, parse_document
-from limnd2_xr.model.experiment import (
-    Experiment,
-    NETimeLoop,
-    TimeLoop,
-    XYPositionLoop,
-    ZStackLoop,
-)
 from limnd2_xr.model.fields import levels_by_number, text, unwrap
-from limnd2_xr.model.loop_parameters import home_index
+from limnd2_xr.model.legacy_loops import legacy_experiment
 from limnd2_xr.model.raw import RawMetadata
 from limnd2_xr.variants.tree import Level
 
@@ -36,8 +28,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from limnd2_xr.model.document import Nd2Document
-    from limnd2_xr.model.experiment import Loop
-    from limnd2_xr.model.loop_parameters import Period
     from limnd2_xr.model.records import FrameRecords
 
 __all__ = [
@@ -50,7 +40,6 @@ __all__ = [
     "is_legacy",
     "legacy_document",
     "legacy_events",
-    "legacy_experiment",
     "plane_count",
 ]
 
@@ -84,8 +73,6 @@ _EMPTY: Final = frozenset({"FREE", "ftyp", "jP", "jp2h", "uuid"})
 """Boxes that say nothing but how the file is laid out."""
 
 _U32: Final = "lx_uint32"
-_DIMENSIONS: Final = re.compile(r"Dimensions:[ \t]*([^\r\n]{1,200})")
-_DIMENSION: Final = re.compile(r"([A-Za-z\u03bb]{1,8})'?\((\d{1,9})\)")
 _SUMMARY: Final = "Metadata:"
 _DESCRIPTION_ITEM: Final = 5
 _MAX_LOOPS: Final = 32
@@ -196,129 +183,10 @@ def legacy_events(tree: Level) -> Level:
     return _find(tree, ("pFirstEvent", "pEvents")) or Level()
 
 
-def legacy_experiment(
-    experiment: Experiment, description: str, n_frames: int
-) -> Experiment:
-    """Loops as format 1.0 means them (FORMAT 11).
-
-    Positions are stored last first, and may be more than were visited; of several time
-    periods only one may have been run; the home position of a Z stack is the number of
-    a slice. What the text says decides where it fits the frames.
-
-    Parameters
-    ----------
-    experiment
-        Loops read like those of later formats.
-    description
-        Text that sums up the acquisition, with a line ``Dimensions:``.
-    n_frames
-        Frames in the file.
-    """
-    said = _said(description)
-    loops = tuple(
-        _loop(loop, said, n_frames, experiment.loops) for loop in experiment.loops
-    )
-    return replace(experiment, loops=loops)
-
-
 def _report(error: CorruptChunk, chunk: str | None, what: str) -> None:
     box = _BOXES.get(chunk or "", chunk)
     reason = CorruptChunk(error.reason, chunk=box, offset=error.offset)
     report_damage(reason, f"{what} left out")
-
-
-def _said(description: str) -> dict[str, int]:
-    """Length of each dimension that the text tells of, e.g. ``T(3) x XY(2)``."""
-    line = _DIMENSIONS.search(description)
-    return {n: int(k) for n, k in _DIMENSION.findall(line[1])} if line else {}
-
-
-# -- loops
-
-
-def _loop(
-    loop: Loop, said: Mapping[str, int], n_frames: int, loops: tuple[Loop, ...]
-) -> Loop:
-    if isinstance(loop, XYPositionLoop):
-        return _positions(loop, said.get("XY"), n_frames)
-    if isinstance(loop, ZStackLoop):
-        return _stack(loop)
-    if isinstance(loop, NETimeLoop):
-        others = math.prod(other.count for other in loops if other is not loop)
-        return _periods(loop, said.get("T"), n_frames // others if others else 0)
-    return loop
-
-
-def _positions(loop: XYPositionLoop, said: int | None, n_frames: int) -> XYPositionLoop:
-    last = max((point.index for point in loop.points), default=0)
-    points = tuple(
-        replace(point, index=last - point.index) for point in reversed(loop.points)
-    )
-    count = loop.count
-    if loop.declared_count and loop.declared_count < count:
-        count = loop.declared_count
-    if said and said < count and n_frames % said == 0:
-        count = said
-    return replace(loop, count=count, points=points[:count])
-
-
-def _stack(loop: ZStackLoop) -> ZStackLoop:
-    """Stack whose stored home position is the number of a slice.
-
-    Of format 3.0 the definition around the home position is the one that can say so.
-    """
-    low, high, home = loop.low_um, loop.high_um, loop.home_um
-    rising = low is None or high is None or low <= high
-    if low is not None and high is not None:
-        low, high = min(low, high), max(low, high)
-    kind, count, step = (2 if rising else 6), loop.count, loop.step_um
-    index = (count - 1) // 2
-    if home is not None and home.is_integer() and 0 <= home < count:
-        index = int(home)
-    elif home is not None and low is not None and high is not None and low < high:
-        index = home_index(
-            count, step, low=low, high=high, home=home, kind=kind, inverted=False
-        )
-    if low is None or high is None or step <= 0:
-        low = high = home = None
-        kind -= 2
-    else:
-        home = low + index * step if rising else high - index * step
-    return replace(
-        loop,
-        home_index=index,
-        type_code=kind,
-        low_um=low,
-        high_um=high,
-        home_um=home,
-        inverted=False,
-    )
-
-
-def _periods(loop: NETimeLoop, said: int | None, frames: int) -> NETimeLoop | TimeLoop:
-    """All periods where the frames are as many, else the one that the text tells of."""
-    periods = [period for period in loop.periods if period.valid]
-    if not periods or (len(periods) > 1 and loop.count in {said, frames}):
-        return loop
-    fitting = [p for p in periods if p.count == (said or frames)]
-    return _time_loop((fitting or periods)[0])
-
-
-def _time_loop(period: Period) -> TimeLoop:
-    return TimeLoop(
-        count=period.count,
-        declared_count=period.count,
-        start_ms=period.start_ms,
-        period_ms=period.period_ms,
-        duration_ms=period.duration_ms,
-        prefer_duration=period.prefer_duration,
-        avg_period_diff_ms=period.avg_period_diff_ms,
-        min_period_diff_ms=period.min_period_diff_ms,
-        max_period_diff_ms=period.max_period_diff_ms,
-    )
-
-
-# -- trees
 
 
 def _legacy_raw(metadata: LegacyMetadata, images: LegacyImages) -> RawMetadata:

@@ -23,9 +23,9 @@ from limnd2_xr.model.legacy_document import (
     boxes_left_out,
     is_legacy,
     legacy_document,
-    legacy_experiment,
     plane_count,
 )
+from limnd2_xr.model.legacy_loops import legacy_experiment
 from limnd2_xr.variants.legacy_xml import decode_legacy
 
 IMAGES = LegacyImages(width=8, height=6, components=(1, 1), bits=16, n_frames=2)
