@@ -15,7 +15,7 @@ from limnd2_xr.arrays.label_layers import (
     StoredMasks,
     label_layers,
 )
-from limnd2_xr.errors import CorruptChunk
+from limnd2_xr.errors import CorruptChunk, UnsupportedFeature
 from limnd2_xr.frames.masks import (
     assemble,
     cut_tiles,
@@ -106,13 +106,13 @@ class LabelPayloads(Mapping[str, "bytes | None"]):
         if item.source is None:
             return encode_rle(labels)
         name = item.source.chunk_name(self._stored.frame(number))
-        payload = self._stored.read(name)
+        payload = self._payload(name)
         if payload is None:
             return encode_rle(labels) if labels.any() else None
         try:
             same = np.array_equal(decode_rle(payload, labels.shape), labels)
-        except CorruptChunk:
-            same = False
+        except (CorruptChunk, UnsupportedFeature):
+            same = not labels.any()  # as which it reads, with a warning
         # Objects may overlap, which an image of them cannot tell.
         return payload if same else encode_rle(labels)
 
@@ -133,7 +133,7 @@ class LabelPayloads(Mapping[str, "bytes | None"]):
         place = next(place for place, known in names.items() if known == name)
         part = cut_tiles(labels, tile_shape)[place]
         before = layer.tile_names(self._stored.frame(number), size)[place]
-        payload = self._stored.read(before)
+        payload = self._payload(before)
         if payload is None:
             return encode_tile(part, tile_shape) if part.any() else None
         try:
@@ -142,8 +142,15 @@ class LabelPayloads(Mapping[str, "bytes | None"]):
                 assemble({(0, 0): stored}, part.shape, tile_shape), part
             )
         except CorruptChunk:
-            same = False
+            same = not part.any()  # as which it reads, with a warning
         return payload if same else encode_tile(part, tile_shape)
+
+    def _payload(self, name: str) -> bytes | None:
+        """Return what the file has under this name; None for what cannot be read."""
+        try:
+            return self._stored.read(name)
+        except CorruptChunk:
+            return None
 
 
 def _chunk_names(

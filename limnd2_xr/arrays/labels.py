@@ -14,7 +14,7 @@ from limnd2_xr.arrays.dataset import open_state
 from limnd2_xr.arrays.lazy import ChunkFrameArray, OpenWhileRead
 from limnd2_xr.arrays.readback import find_labels
 from limnd2_xr.damage import report_damage
-from limnd2_xr.errors import Nd2Error
+from limnd2_xr.errors import CorruptChunk, Nd2Error, UnsupportedFeature
 from limnd2_xr.frames.masks import decode_rle, decode_tile
 from limnd2_xr.model.channels import unique_names
 from limnd2_xr.model.layers import (
@@ -26,6 +26,8 @@ from limnd2_xr.model.layers import (
 from limnd2_xr.variants.decode import decode
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from limnd2_xr.arrays.lazy import Indices, StoreManager
@@ -74,14 +76,29 @@ class LabelArray(ChunkFrameArray):
         rows, columns = indices
         if self._layer.kind != "rle":
             return _read_tiles(store, self._layer, number, rows, columns)
-        name = self._layer.chunk_name(number)
-        # A frame without a chunk has no objects (FORMAT 10.2).
-        payload = store.read_chunk(name) if name in store.state.chunks else b""
         height, width = self.shape[-2:]
-        try:
-            return decode_rle(payload, (height, width))[np.ix_(rows, columns)]
-        except Nd2Error as error:
-            raise error.located(path=store.source_name, chunk=name) from error
+        name = self._layer.chunk_name(number)
+        found = _decoded(store, name, lambda data: decode_rle(data, (height, width)))
+        if found is None:
+            return np.zeros((len(rows), len(columns)), np.uint32)
+        return found[np.ix_(rows, columns)]
+
+
+def _decoded(
+    store: FrameStore, name: str, decode: Callable[[bytes], NDArray[np.uint32]]
+) -> NDArray[np.uint32] | None:
+    """Labels of one chunk; None without it, and, with a warning, if it is damaged.
+
+    A frame without a chunk has no objects (FORMAT 10.2).
+    """
+    if name not in store.state.chunks:
+        return None
+    try:
+        return decode(store.read_chunk(name))
+    except (CorruptChunk, UnsupportedFeature) as error:
+        located = error.located(path=store.source_name, chunk=name)
+        report_damage(located, "this mask reads as 0")
+        return None
 
 
 def _read_tiles(
@@ -99,12 +116,9 @@ def _read_tiles(
     for row in np.unique(tile_rows).tolist():
         for column in np.unique(tile_columns).tolist():
             name = names.get((row, column), "")
-            if name not in store.state.chunks:
+            tile = _decoded(store, name, lambda data: decode_tile(data, tile_shape))
+            if tile is None:
                 continue
-            try:
-                tile = decode_tile(store.read_chunk(name), tile_shape)
-            except Nd2Error as error:
-                raise error.located(path=store.source_name, chunk=name) from error
             y, x = (
                 np.flatnonzero(tile_rows == row),
                 np.flatnonzero(tile_columns == column),
