@@ -74,6 +74,5 @@ DAMAGE: dict[tuple[str, str], Callable[[bytes], bytes]] = {
     ("real", "timelapse_t53"): _cut,
     ("real", "zstack_z11"): _damaged_loops,
     ("made", "r9_t_u16_w101_zlib"): _damaged_pixels,
-    ("made", "h_missing_frame"): _no_map,
 }
 """One kind of damage for each of some samples."""

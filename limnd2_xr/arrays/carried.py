@@ -18,6 +18,7 @@ import numpy as np
 from limnd2_xr.errors import CorruptChunk
 from limnd2_xr.frames.table import FRAME_FAMILY
 from limnd2_xr.model.plates import PLATE_CHUNK
+from limnd2_xr.model.raw import AUTHENTICATION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -29,12 +30,6 @@ if TYPE_CHECKING:
     from limnd2_xr.container.chunk_index import ChunkIndex
 
 __all__ = ["Carried", "ChunkPayloads", "carried_chunks", "selected_columns"]
-
-_STALE: Final = (
-    "CustomData|AuthenticationV",
-    "CustomDataSeq|AuthenticationPerFrame",
-)
-"""Checksums of other chunks: wrong as soon as anything is written anew (FORMAT 3)."""
 
 _PER_FRAME: Final = (
     "CustomData|AcqTimes2Cache!",
@@ -96,7 +91,7 @@ def carried_chunks(origin: Origin, generated: frozenset[str]) -> Carried:
     """
     names, lost = [], []
     for name in ordinary_chunks(origin.index):
-        if name in generated or name.startswith(_STALE):
+        if name in generated or name.startswith(AUTHENTICATION):
             continue
         if origin.is_whole or _is_true(name, origin):
             names.append(name)

@@ -25,6 +25,7 @@ from limnd2_xr.model.experiment import Experiment
 from limnd2_xr.model.flat_trees import attributes_tree
 from limnd2_xr.model.raw import (
     ATTRIBUTES,
+    AUTHENTICATION,
     EXPERIMENT,
     FRAME_TIMES,
     PICTURE,
@@ -48,11 +49,6 @@ if TYPE_CHECKING:
 
 __all__ = ["BareFrame", "RepairPlan", "Rows", "plan_repair"]
 
-AUTHENTICATION: Final = (
-    "CustomData|AuthenticationV",
-    "CustomDataSeq|AuthenticationPerFrame",
-)
-"""Checksums of other chunks: wrong as soon as anything is written anew (FORMAT 3)."""
 _VIEWER_STATE: Final = "CustomDataVar|NDControlV1_0!"
 
 

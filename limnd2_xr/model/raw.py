@@ -23,6 +23,7 @@ __all__ = [
     "ACQUISITION_START",
     "APP_INFO",
     "ATTRIBUTES",
+    "AUTHENTICATION",
     "CALIBRATION",
     "COLUMN_X",
     "COLUMN_Y",
@@ -77,6 +78,13 @@ COLUMN_Z1: Final = "CustomData|Z1!"
 """Recorded position of the first Z drive alone."""
 COLUMN_Z2: Final = "CustomData|Z2!"
 """Recorded position of the second Z drive, usually a piezo."""
+
+AUTHENTICATION: Final = (
+    "CustomData|AuthenticationV",
+    "CustomDataSeq|AuthenticationPerFrame",
+)
+"""What names of checksums of other chunks begin with: they are wrong as soon as anything
+is written anew (FORMAT 3)."""
 
 TREE_CHUNKS: Final[tuple[tuple[str, ...], ...]] = (
     ATTRIBUTES,
