@@ -359,7 +359,8 @@ def test_events_are_a_group(tmp_path: Path) -> None:
         assert events["time"].values.tolist() == [0.5, 1.5]
         with pytest.warns(UserWarning, match="not implemented for legacy"):
             assert theirs.events() == []
-        told = [(e.time, int(e.meaning)) for e in theirs._rdr._img_exp_events()]
+        reader: Any = theirs._rdr
+        told = [(e.time, int(e.meaning)) for e in reader._img_exp_events()]
         assert sorted(told) == [(500.0, 9), (1500.0, 7)]
         assert events["description"].values.tolist()[1].startswith("shutter")
         tree.nd2.to_nd2(tmp_path / "new.nd2", on_loss="raise")
