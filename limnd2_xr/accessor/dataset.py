@@ -48,11 +48,15 @@ class Nd2DatasetAccessor(Nd2FileAccessor):
         >>> import tempfile
         >>> from limnd2_xr.testing.synthetic import SyntheticSpec, TimeLoop, build
         >>> folder = tempfile.TemporaryDirectory()
-        >>> path = build(SyntheticSpec(width=8, height=6)).save(folder.name + "/a.nd2")
+        >>> spec = SyntheticSpec(width=8, height=6)
+        >>> path = build(spec).save(folder.name + "/a.nd2")
         >>> ds = xr.open_dataset(path)
-        >>> path = build(SyntheticSpec((TimeLoop(4),), width=8, height=6)).save(path)
-        >>> ds.nd2.refresh().sizes["T"]
+        >>> longer = SyntheticSpec(loops=(TimeLoop(4),), width=8, height=6)
+        >>> path = build(longer).save(path)
+        >>> with ds.nd2.refresh() as again:
+        ...     print(again.sizes["T"])
         4
+        >>> ds.close()
         >>> folder.cleanup()
         """
         from limnd2_xr.arrays.chunk_access import source_of

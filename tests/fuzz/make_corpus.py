@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from limnd2_xr.testing.contents import contents
+from limnd2_xr.testing.legacy import LegacySpec, build_legacy
 from limnd2_xr.testing.synthetic import (
     ChannelSpec,
     NETimeLoop,
@@ -45,6 +46,8 @@ def main() -> None:
     """Write all of them."""
     for name, spec in SPECS.items():
         build(spec).save(HERE / "corpus" / f"{name}.nd2")
+    legacy = build_legacy(LegacySpec(width=9, height=5))
+    (HERE / "corpus" / "legacy.nd2").write_bytes(legacy.data)
 
 
 if __name__ == "__main__":

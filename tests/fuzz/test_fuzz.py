@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import signal
 import subprocess
@@ -22,9 +23,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HERE = Path(__file__).parent
-CORPUS = sorted((HERE / "corpus").glob("*.nd2"))
+CAN_READ_ALL = importlib.util.find_spec("imagecodecs") is not None
+CORPUS = [
+    path
+    for path in sorted((HERE / "corpus").glob("*.nd2"))
+    if CAN_READ_ALL or path.stem != "legacy"
+]
 REGRESSIONS = sorted((HERE / "regressions").glob("*.nd2"))
 SEEDS = [path.read_bytes() for path in CORPUS]
+CHUNKED = [seed for seed in SEEDS if seed.startswith(b"\xda\xce\xbe\x0a")]
 HANG_SECONDS = 60
 LARGE_NBYTES = 2**29
 
@@ -81,7 +88,7 @@ def test_damaged_corpus_does_no_harm(data: bytes) -> None:
 @given(st.data())
 def test_damaged_chunks_do_no_harm(data: st.DataObject) -> None:
     """Names, headers and map are sound, so that what is in the chunk is looked at."""
-    seed = data.draw(st.sampled_from(SEEDS))
+    seed = data.draw(st.sampled_from(CHUNKED))
     name, payload = data.draw(st.sampled_from(take_apart(seed)))
     exercise(with_payloads(seed, {name: data.draw(damaged(payload))}))
 
