@@ -29,10 +29,18 @@ if TYPE_CHECKING:
     from limnd2_xr.model.raw import RawMetadata
     from limnd2_xr.variants.tree import Value
 
-__all__ = ["FittedLoops", "fit_loops", "with_frame_count", "with_sizes"]
+__all__ = ["FittedLoops", "fit_loops", "most_frames", "with_frame_count", "with_sizes"]
 
 _FRAMES_PER_PRESENT: Final = 4
 _FRAMES_FREE: Final = 64
+
+
+def most_frames(present: int) -> int:
+    """How many frames a file may have of which so many are present.
+
+    As opening has it: what promises more is damaged.
+    """
+    return _FRAMES_PER_PRESENT * present + _FRAMES_FREE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +90,7 @@ def fit_loops(
         return FittedLoops(n_frames=outer * inner)
     said = " x ".join(f"{loop.dim} {loop.count}" for loop in loops)
     fitted = None
-    if 0 < inner <= _FRAMES_PER_PRESENT * present + _FRAMES_FREE:
+    if 0 < inner <= most_frames(present):
         fitted = _with_outer(document.experiment, raw, outer)
     if fitted is None:
         return FittedLoops(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
@@ -17,7 +18,7 @@ from limnd2_xr.frames.frame_survey import check_frame, pixel_fault, survey_frame
 from limnd2_xr.frames.opening import layout_of
 from limnd2_xr.frames.partial_frames import frame_head
 from limnd2_xr.frames.repair_columns import fitted_columns
-from limnd2_xr.frames.repair_loops import fit_loops, with_frame_count
+from limnd2_xr.frames.repair_loops import fit_loops, most_frames, with_frame_count
 from limnd2_xr.frames.table import FRAME_FAMILY, TIME_NBYTES, frame_name
 from limnd2_xr.frames.verify import tell_structure
 from limnd2_xr.frames.verify_counts import check_counts, first_number
@@ -188,6 +189,13 @@ def _plan_frames(
                 f"{frame_name(number)} has a damaged header; its pixels were taken from "
                 "where the chunk map says"
             )
+    for number in _strays(places, plan.first_number, document):
+        del places[number]
+        plan.rows.pop(number - plan.first_number, None)
+        plan.bare.pop(number - plan.first_number, None)
+        plan.lost.error(
+            "its number is beyond those of all other frames", chunk=frame_name(number)
+        )
     if not any(place >= 0 for place in places.values()) and not (
         plan.rows or plan.bare
     ):
@@ -195,6 +203,23 @@ def _plan_frames(
     plan.frames = np.full(max(places) + 1 - plan.first_number, -1, np.int64)
     for number, place in places.items():
         plan.frames[number - plan.first_number] = place
+
+
+def _strays(places: dict[int, int], first: int, document: Nd2Document) -> list[int]:
+    """Numbers that neither loops nor attributes promise, nor the frame before leads to."""
+    loops = document.experiment.loops
+    promised = math.prod(loop.count for loop in loops) if loops else 0
+    promised = max(promised, document.attributes.sequence_count)
+    most = most_frames(len(places))
+    promised = min(promised or most, most)
+    strays = []
+    expected = promised + first
+    for number in sorted(number for number in places if number >= expected):
+        if number == expected:
+            expected += 1
+        else:
+            strays.append(number)
+    return strays
 
 
 def _older(

@@ -336,6 +336,16 @@ def test_lost_attributes_are_not_guessed(target: Path) -> None:
         ({"missing": frozenset({10, 11})}, {"T": 4, "Z": 3}, (10, 11)),
         ({"missing": frozenset({9, 10, 11})}, {"T": 3, "Z": 3}, ()),
         ({"first_frame": 1}, {"T": 4, "Z": 3}, ()),
+        (
+            {
+                "loops": (),
+                "frame_count": 6,
+                "sequence_count": 0,
+                "missing": frozenset({1, 2}),
+            },
+            {"T": 6},
+            (1, 2),
+        ),
     ],
 )
 def test_counts_agree_afterwards(
@@ -452,6 +462,17 @@ def test_a_file_that_lies_about_its_loops_stays_small(target: Path) -> None:
     report = repaired(data, target)
     assert report.frames == 3
     assert target.stat().st_size < 2 * len(data)
+
+
+@pytest.mark.parametrize("number", [40, 10**12])
+def test_a_frame_with_an_absurd_number_is_left_out(number: int, target: Path) -> None:
+    file = build(SPEC)
+    at = place_of(file, "ImageDataSeq|3!")
+    name = f"ImageDataSeq|{number}!"
+    extra = {name: file.data[at : at + 8 + 80 * 30]}
+    report = repaired(build(replace(SPEC, extra_chunks=extra)).data, target)
+    assert [f.chunk for f in report.lost] == [name]
+    np.testing.assert_equal(frames(target), frames(file.data))
 
 
 def test_progress_and_plain_report(target: Path) -> None:
