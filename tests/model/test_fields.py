@@ -11,6 +11,7 @@ from limnd2_xr.model.fields import (
     flag,
     flags,
     integer,
+    items_by_number,
     levels_by_number,
     positive,
     real,
@@ -122,3 +123,22 @@ def test_unwrap_ends_on_a_cycle() -> None:
     cycle = Level()
     cycle.add("no_name", 0, cycle)
     assert unwrap(cycle) is cycle
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["item_00002", "item_00000"], {2: 0.0, 0: 1.0}),
+        (["no_name", "no_name"], {0: 0.0, 1: 1.0}),
+        (["item_00001", "item"], {0: 0.0, 1: 1.0}),
+        (["a1", "b1"], {0: 0.0, 1: 1.0}),
+        ([], {}),
+    ],
+)
+def test_items_of_lists_that_belong_together(
+    names: list[str], expected: dict[int, float]
+) -> None:
+    made = Level()
+    for i, name in enumerate(names):
+        made.add(name, "double", float(i))
+    assert items_by_number(made) == expected
