@@ -205,7 +205,8 @@ def _are_floats(words: NDArray[np.uint16]) -> bool:
     values = values[values != 0]
     least, most = _USUAL_FLOATS
     usual = (values >= least) & (values <= most)
-    spreads = words[::2].std(), words[1::2].std()
+    unsigned = words & 0x7FFF  # one half has the sign
+    spreads = unsigned[::2].std(), unsigned[1::2].std()
     if not values.size or usual.mean() < _MOST:
         return False
     return bool(max(spreads) > 2 * min(spreads))
