@@ -9,7 +9,9 @@ import numpy as np
 import xarray as xr
 from xarray.core import indexing
 
-from limnd2_xr.arrays.lazy import PerFrameArray
+from limnd2_xr.arrays.lazy import ComputedArray, PerFrameArray
+from limnd2_xr.damage import DamageReport
+from limnd2_xr.frames.display import ranges_in
 from limnd2_xr.model.channels import channel_names, unique_names
 from limnd2_xr.model.display import DISPLAY
 from limnd2_xr.model.experiment import XYPositionLoop
@@ -198,7 +200,12 @@ def _display(state: StoreState, manager: StoreManager | None) -> dict[str, xr.Va
     shape = (state.table.layout.channels,)
     made = {}
     for row, name in enumerate(DISPLAY_COORDS):
-        values = _lazily(manager, partial(_stored_ranges, row), shape, "float64")
+        if state.display is None:
+            values = _lazily(manager, partial(_stored_ranges, row), shape, "float64")
+        else:
+            held = partial(_held_ranges, state, row)
+            array = ComputedArray(held, shape, np.dtype(np.float64))
+            values = indexing.LazilyIndexedArray(array)
         made[name] = _variable(("C",), values, _LONG_NAMES[name])
     return made
 
@@ -274,6 +281,15 @@ def _stored_times(store: FrameStore) -> NDArray[np.float64]:
 
 def _stored_acquired(store: FrameStore) -> NDArray[np.datetime64]:
     return acquired(store.document, store.axes, _stored_times(store))
+
+
+def _held_ranges(state: StoreState, row: int) -> NDArray[np.float64]:
+    """Return the same of a chunk that was read when the file was opened."""
+    payload, layout = state.display or b"", state.table.layout
+    with DamageReport(state.spec.name, state.on_damage):
+        found = ranges_in(payload, state.document.attributes, layout, state.spec.name)
+    row_of: NDArray[np.float64] = found[row]
+    return row_of
 
 
 def _stored_ranges(row: int, store: FrameStore) -> NDArray[np.float64]:

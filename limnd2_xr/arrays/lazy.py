@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ChunkFrameArray",
+    "ComputedArray",
     "FrameArray",
     "OpenWhileRead",
     "PerFrameArray",
@@ -159,6 +160,36 @@ class ChunkFrameArray(BackendArray, ABC):
         return out.reshape(
             [n for n, k in lengths if isinstance(k, slice) or np.ndim(k)]
         )
+
+
+class ComputedArray(BackendArray):
+    """Values that are computed, without a file, when they are asked for.
+
+    Parameters
+    ----------
+    compute
+        Returns all values; importable, so that the array can be pickled.
+    shape, dtype
+        Of what `compute` returns.
+    """
+
+    def __init__(
+        self,
+        compute: Callable[[], NDArray[Any]],
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+    ) -> None:
+        self._compute = compute
+        self.shape = shape
+        self.dtype = dtype
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        return indexing.explicit_indexing_adapter(
+            key, self.shape, indexing.IndexingSupport.BASIC, self._read
+        )
+
+    def _read(self, key: tuple[Any, ...]) -> NDArray[Any]:
+        return np.asarray(self._compute()[key])
 
 
 class PerFrameArray(BackendArray):

@@ -154,6 +154,27 @@ class RegionCache:
             payloads[name] = self.read(header.data_offset, header.data_nbytes)
         return payloads
 
+    def held(self, name: str, entry: Entry, max_nbytes: int = 1 << 16) -> bytes | None:
+        """Return the payload of a chunk if it is held already; None if not.
+
+        Parameters
+        ----------
+        name, entry
+            Of the chunk.
+        max_nbytes
+            Larger payloads are not returned either.
+        """
+        if entry.nbytes is None or entry.nbytes > max_nbytes:
+            return None
+        # The header may be padded to a whole block.
+        end = min(entry.offset + ALIGNMENT + entry.nbytes, self.source.size)
+        if self._held_until(entry.offset) < end:
+            return None
+        try:
+            return self.chunks({name: entry})[name]
+        except CorruptChunk:
+            return None
+
     def part(self, name: str, entry: Entry, start: int, nbytes: int) -> bytes:
         """Return a part of a chunk's payload, without reading the rest of it.
 

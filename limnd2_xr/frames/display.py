@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from limnd2_xr.model.attributes import Attributes
     from limnd2_xr.model.display import DisplayRange
 
-__all__ = ["integer_bits", "range_table", "read_ranges"]
+__all__ = ["integer_bits", "range_table", "ranges_in", "read_ranges"]
 
 
 def read_ranges(
@@ -51,17 +52,50 @@ def read_ranges(
         If the chunk that has them is damaged: then all are NaN.
     """
     entry = index.find(DISPLAY)
-    counts = [layout.samples] * layout.channels
     if entry is None:
-        return range_table((), counts)
+        return range_table((), [layout.samples] * layout.channels)
     try:
-        tree = decode(RegionCache(source).chunks({DISPLAY: entry})[DISPLAY])
-        display = parse_display(tree, sum(counts), integer_bits(attributes))
+        payload = RegionCache(source).chunks({DISPLAY: entry})[DISPLAY]
     except CorruptChunk as error:
-        located = error.located(path=source.name, chunk=DISPLAY)
-        report_damage(located, "display ranges are not known")
-        return range_table((), counts)
-    return range_table(display.ranges, counts)
+        return _unknown(error, source.name, layout)
+    return ranges_in(payload, attributes, layout, source.name)
+
+
+def ranges_in(
+    payload: bytes, attributes: Attributes, layout: PixelLayout, path: str
+) -> NDArray[np.float64]:
+    """Return the same from the payload of the chunk.
+
+    Parameters
+    ----------
+    payload
+        As stored.
+    attributes, layout
+        Of the frames.
+    path
+        Of the file, for messages.
+    """
+    counts = (layout.samples,) * layout.channels
+    try:
+        return _decoded(payload, counts, integer_bits(attributes))
+    except CorruptChunk as error:
+        return _unknown(error, path, layout)
+
+
+@lru_cache(maxsize=16)
+def _decoded(
+    payload: bytes, counts: tuple[int, ...], bits: int | None
+) -> NDArray[np.float64]:
+    """Decode once what three coordinates ask for."""
+    return range_table(parse_display(decode(payload), sum(counts), bits).ranges, counts)
+
+
+def _unknown(
+    error: CorruptChunk, path: str, layout: PixelLayout
+) -> NDArray[np.float64]:
+    located = error.located(path=path, chunk=DISPLAY)
+    report_damage(located, "display ranges are not known")
+    return range_table((), [layout.samples] * layout.channels)
 
 
 def range_table(

@@ -89,6 +89,15 @@ class SoundIndex:
     """The open file."""
     is_unfinished: bool = False
     """Whether the file ends without a map, as one does that is still being written."""
+    cache: RegionCache | None = None
+    """What was read of the file on the way."""
+
+    def held(self, name: str) -> bytes | None:
+        """Return the payload of a chunk that was read along with others, else None."""
+        entry = self.index.find(name)
+        if self.cache is None or entry is None:
+            return None
+        return self.cache.held(name, entry)
 
 
 def open_index(source: ByteSource) -> SoundIndex:
@@ -129,6 +138,7 @@ def open_index(source: ByteSource) -> SoundIndex:
         payloads=payloads or _readable_payloads(index, prefetch),
         source=source,
         is_unfinished=loaded.is_unfinished,
+        cache=prefetch,
     )
 
 

@@ -29,6 +29,7 @@ from limnd2_xr.frames.planner import normalize, outer_shape, pick_array
 from limnd2_xr.frames.reader import FrameReader, FrameSelection
 from limnd2_xr.frames.table import FRAME_FAMILY
 from limnd2_xr.frames.wells import read_wells
+from limnd2_xr.model.display import DISPLAY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -72,6 +73,8 @@ class StoreState:
     """Where all other chunks are."""
     wells: PositionWells | None = field(default=None, repr=False)
     """Well of each position; None if the file does not say."""
+    display: bytes | None = field(default=None, repr=False)
+    """Chunk of display ranges, if it was read along with others."""
     is_unfinished: bool = False
     """Whether the file ended without a chunk map, and may have become longer since."""
     damage: tuple[str, ...] = ()
@@ -470,6 +473,7 @@ def _find_out(spec: SourceSpec, source: ByteSource) -> StoreState:
         table=table,
         chunks=opened.index.except_family(FRAME_FAMILY),
         wells=read_wells(source, opened.index, axes),
+        display=opened.held(DISPLAY),
         is_unfinished=opened.is_unfinished,
     )
 
