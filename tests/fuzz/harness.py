@@ -46,11 +46,10 @@ def test_one_input(data: bytes) -> None:
 def mutate(data: bytes, max_size: int, seed: int) -> bytes:
     """Return another file like the one given."""
     chance = random.Random(seed)  # noqa: S311 - which file is no secret
-    if chance.random() < 0.5:
-        return atheris.Mutate(data, max_size)
-    chunks = take_apart(data)
+    chunks = take_apart(data) if chance.random() < 0.5 else []
     if not chunks:
-        return atheris.Mutate(data, max_size)
+        mutated: bytes = atheris.Mutate(data, max_size)
+        return mutated
     at = chance.randrange(len(chunks))
     name, payload = chunks[at]
     if payload and chance.random() < 0.5:
