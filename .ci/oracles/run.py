@@ -8,7 +8,9 @@ Runs DIR/check.py, with this package as one more reader in its table, over
   readers that have an opinion;
 - files that this package wrote from arrays: each reader has to report what the array
   says, as far as that reader can be trusted;
-- the real samples, opened and written again: each reader has to report the same of both.
+- the real samples, opened and written again: each reader has to report the same of both;
+- files of format 1.0 (which the vendor's SDK does not open), and damaged samples that this
+  package repaired.
 """
 
 # ruff: noqa: S603, T201
@@ -31,6 +33,8 @@ import xarray as xr
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
+import legacy
+import repaired
 import shapes
 import written
 from expected import expected
@@ -62,7 +66,8 @@ class Batch:
     """Files that one run of check.py looks at."""
 
     paths: list[Path]
-    without_bio_formats: bool = False
+    ignored: str = ""
+    """Reader that is known not to read these, or otherwise."""
 
 
 def main() -> int:
@@ -79,7 +84,9 @@ def main() -> int:
     arrays = written.write_all(made)
     real = sorted((args.samples / "real").glob("*.nd2"))
     copies = {rewrite(path, made): path for path in real}
-    paths = [*shapes.write_all(made), *arrays, *real, *copies]
+    old = legacy.write_all(made)
+    mended = repaired.write_all(made, args.samples)
+    paths = [*shapes.write_all(made), *arrays, *real, *copies, *old, *mended]
     results, failed = check_all(args.oracles, readers, args.work, paths)
     found = [*compare(results, arrays, copies)]
     for path, difference in found:
@@ -120,17 +127,23 @@ def check_all(
         "ND2_ORACLE_EXTRA": str(HERE / "drivers"),
     }
     swapped = shapes.SWAPPED_BY_BIO_FORMATS | written.SWAPPED_BY_BIO_FORMATS
-    plain = [path for path in paths if path.stem not in swapped]
+    ignored = {
+        path.stem: "bf" if path.stem in swapped else "sdk"
+        for path in paths
+        if path.stem in {*swapped, *legacy.SPECS}
+    }
+    plain = [path for path in paths if path.stem not in ignored]
     # The large ones first: nothing is left to do beside them at the end.
     plain.sort(key=lambda path: path.stat().st_size, reverse=True)
     batches = [Batch(paths=plain[i : i + 4]) for i in range(0, len(plain), 4)]
-    rest = [path for path in paths if path.stem in swapped]
-    batches.append(Batch(paths=rest, without_bio_formats=True))
+    for reader in ("bf", "sdk"):
+        rest = [path for path in paths if ignored.get(path.stem) == reader]
+        batches.append(Batch(paths=rest, ignored=reader))
 
     def check(numbered: tuple[int, Batch]) -> tuple[dict[str, Any], bool]:
         number, batch = numbered
         report = work / f"oracles-{number}.json"
-        ignored = ["--ignore", "bf"] if batch.without_bio_formats else []
+        options = ["--ignore", batch.ignored] if batch.ignored else []
         done = subprocess.run(
             [
                 sys.executable,
@@ -138,7 +151,7 @@ def check_all(
                 "--json",
                 report,
                 *batch.paths,
-                *ignored,
+                *options,
             ],
             env=environment,
             check=False,
