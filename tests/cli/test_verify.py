@@ -113,7 +113,7 @@ def test_a_bar_is_shown_on_a_terminal_only(sound: Path) -> None:
     command = [sys.executable, "-m", "limnd2_xr", "verify", str(sound)]
     done = subprocess.run(command, capture_output=True, check=True)  # noqa: S603
     assert done.stderr == b""
-    environment = {**os.environ, "FORCE_COLOR": "1"}
+    environment = {**os.environ, "FORCE_COLOR": "1", "COLUMNS": "400"}
     done = subprocess.run(  # noqa: S603
         command, capture_output=True, check=True, env=environment
     )

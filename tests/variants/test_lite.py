@@ -333,7 +333,7 @@ def test_nesting_is_limited() -> None:
 
 def test_zip_bombs_are_not_inflated() -> None:
     bomb = zlib.compress(bytes(20_000_000), 9)
-    for announced in (2**63, len(bomb) * 1033, 1, 1000):
+    for announced in (2**63, 2**30, 1, 1000):
         data = b"LV0Z" + struct.pack("<Q", announced) + bomb
         tracemalloc.start()
         with pytest.raises(CorruptChunk):
