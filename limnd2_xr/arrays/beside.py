@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 import numpy as np
 import xarray as xr
 
-from limnd2_xr.arrays.label_layers import StoredMasks
+from limnd2_xr.arrays.alignment import check_aligned
+from limnd2_xr.arrays.label_layers import StoredMasks, named_labels
 from limnd2_xr.arrays.label_writing import label_payloads
 from limnd2_xr.frames.deepsim import DEEPSIM_FAMILY
 from limnd2_xr.frames.pyramid import LEVEL_FAMILY
@@ -90,6 +91,18 @@ class Beside:
     """Nothing of these kinds but what is given: what of its file a tree has no group of
     is dropped, and `labels` and `columns` are all that there are."""
 
+    def check_aligned(self, image: xr.DataArray) -> None:
+        """Refuse label images and columns of other frames, rows or columns.
+
+        In a tree the groups have the labels of the image.
+        """
+        if self.exact:
+            return
+        if self.labels is not None:
+            check_aligned(image, named_labels(self.labels), "labels")
+        if self.columns is not None:
+            check_aligned(image, dict(self.columns.items()), "recorded columns")
+
     def decides(self, kind: Kind) -> bool:
         """Whether something else is written than the file has of a kind."""
         if kind == "deepsim":
@@ -164,7 +177,12 @@ def beside_chunks(
     shape = (layout.height, layout.width)
     if frames is None:
         frames = np.full(axes.n_frames, -1)  # no chunk has such a number
-    masks = StoredMasks(read=stored.read, has=stored.has, frames=frames)
+    masks = StoredMasks(
+        read=stored.read,
+        has=stored.has,
+        frames=frames,
+        stays=origin is not None and origin.is_whole,
+    )
     made: list[Mapping[str, bytes | None]] = []
     if beside.labels is not None:
         found = label_payloads(beside.labels, axes, shape, masks, exact=beside.exact)

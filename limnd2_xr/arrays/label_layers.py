@@ -36,6 +36,7 @@ __all__ = [
     "StoredMasks",
     "label_layers",
     "layer_names",
+    "named_labels",
 ]
 
 Labels: TypeAlias = "xr.DataArray | xr.Dataset | Mapping[str, xr.DataArray]"
@@ -65,6 +66,8 @@ class StoredMasks:
     """Whether there is such a chunk."""
     frames: NDArray[np.int64] | None = field(default=None, repr=False)
     """For each frame that is written its number in that file; None: the same."""
+    stays: bool = True
+    """Whether layers that are not given are written again, masks and all."""
 
     def layers(self) -> tuple[BinaryLayer, ...]:
         """All layers that it describes, those that others repeat as tiles among them.
@@ -110,8 +113,10 @@ class LabelLayers:
 
 
 def layer_names(layers: Sequence[BinaryLayer]) -> list[str]:
-    """Names of the variables of layers: their own, made unique."""
-    return unique_names([layer.name or f"layer_{layer.id}" for layer in layers])
+    """Names of the variables of layers: their own, made unique, and no paths."""
+    return unique_names(
+        [layer.name.replace("/", "_") or f"layer_{layer.id}" for layer in layers]
+    )
 
 
 def label_layers(
@@ -137,34 +142,52 @@ def label_layers(
     names = layer_names(seen)
     made: list[BinaryLayer] = []
     items = []
-    for name, array in _named(labels).items():
-        at = _match(name, array, seen, names, exact=exact)
+    named = named_labels(labels)
+    matches = {
+        name: _match(name, array, seen, names, exact=exact)
+        for name, array in named.items()
+    }
+    # Arithmetic keeps attributes: of images that say they are one layer, one is it.
+    first = {at: name for name, at in reversed(matches.items())}
+    first |= {at: name for name, at in matches.items() if _is_named(name, at, names)}
+    for name, array in named.items():
+        at = matches[name] if first[matches[name]] == name else None
         source = None if at is None else seen[at]
+        channel = str(array.attrs.get("channel", source.channel if source else ""))
         if source is None:
-            layer = new_rle_layer(name, [*known, *made])
+            layer = new_rle_layer(name, [*known, *made], channel=channel)
         elif source.kind == "raster" and (source.height, source.width) != shape:
             # Its tiles are of another image.
-            layer, source = new_rle_layer(name, [*known, *made]), None
+            layer = new_rle_layer(name, [*known, *made], channel=channel)
+            source = None
         else:
             assert at is not None  # noqa: S101 - as there is a source
-            layer = source if names[at] == name else replace(source, name=name)
+            is_same = name in {names[at], source.name}
+            layer = source if is_same else replace(source, name=name)
         layer = replace(
             layer,
             color=str(array.attrs.get("color", layer.color)),
-            channel=str(array.attrs.get("channel", layer.channel)),
+            channel=channel,
         )
         made.append(layer)
         items.append(LabelLayer(layer=layer, array=array, source=source))
-    stay = _kept(known, items, exact=exact)
+    stay = _kept(known, items, exact=exact or not stored.stays)
     return LabelLayers(items=tuple(items), descriptions=_descriptions(stay, stored))
 
 
-def _named(labels: Labels) -> dict[str, xr.DataArray]:
+def named_labels(labels: Labels) -> dict[str, xr.DataArray]:
+    """Label images by the names of their layers; refuses what is no DataArray."""
     if isinstance(labels, xr.DataArray):
         name = labels.attrs.get("long_name", "labels")
         return {str(name if labels.name is None else labels.name): labels}
     if isinstance(labels, xr.Dataset):
         return {str(name): labels[name] for name in labels.data_vars}
+    for name, array in labels.items():
+        if not isinstance(array, xr.DataArray):
+            raise TypeError(
+                f"labels {name!r} are of type {type(array).__name__}: name their dims, "
+                "e.g. xr.DataArray(values, dims=('T', 'Y', 'X'))"
+            )
     return {str(name): array for name, array in labels.items()}
 
 
@@ -182,7 +205,13 @@ def _match(
         for at, layer in enumerate(layers):
             if (layer.id, layer.kind) == told:
                 return at
-    return names.index(name) if name in names else None
+    if name in names:
+        return names.index(name)
+    return next((at for at, layer in enumerate(layers) if layer.name == name), None)
+
+
+def _is_named(name: str, at: int | None, names: Sequence[str]) -> bool:
+    return at is not None and names[at] == name
 
 
 def _kept(

@@ -57,19 +57,20 @@ class LabelPayloads(Mapping[str, "bytes | None"]):
 
     def __init__(self, layers: LabelLayers, axes: Axes, stored: StoredMasks) -> None:
         self._stored = stored
-        self._blocks = {
-            item.layer.name: FrameBlocks(item.array, axes, ("Y", "X"))
-            for item in layers.items
-        }
+        # By their place: layers of a file may have the same name.
+        self._items = layers.items
+        self._blocks = [
+            FrameBlocks(item.array, axes, ("Y", "X")) for item in layers.items
+        ]
         self._descriptions = {
             name: data for name, data in layers.descriptions.items() if data is not None
         }
-        self._places: dict[str, tuple[LabelLayer, int, int | None]] = {}
-        for item in layers.items:
+        self._places: dict[str, tuple[int, int, int | None]] = {}
+        for at, item in enumerate(layers.items):
             for number in range(axes.n_frames):
                 for name, size in _chunk_names(item, number, stored):
-                    self._places[name] = item, number, size
-        self._latest: tuple[tuple[str, int], NDArray[np.uint32]] | None = None
+                    self._places[name] = at, number, size
+        self._latest: tuple[tuple[int, int], NDArray[np.uint32]] | None = None
 
     def __len__(self) -> int:
         return len(self._descriptions) + len(self._places)
@@ -84,19 +85,19 @@ class LabelPayloads(Mapping[str, "bytes | None"]):
     def __getitem__(self, name: str) -> bytes | None:
         if name in self._descriptions:
             return self._descriptions[name]
-        item, number, size = self._places[name]
-        labels = self._frame(item, number)
+        at, number, size = self._places[name]
+        item, labels = self._items[at], self._frame(at, number)
         if item.layer.kind == "rle":
             return self._mask(item, number, labels)
         return self._tile(item, number, size, name, labels)
 
-    def _frame(self, item: LabelLayer, number: int) -> NDArray[np.uint32]:
+    def _frame(self, at: int, number: int) -> NDArray[np.uint32]:
         """One label image; the latest is kept, as it may be asked for tile by tile."""
-        key = item.layer.name, number
+        key = at, number
         if self._latest is not None and self._latest[0] == key:
             return self._latest[1]
-        frame = self._blocks[item.layer.name].frame(number)
-        found = _checked(frame, item.layer.name)
+        frame = self._blocks[at].frame(number)
+        found = _checked(frame, self._items[at].layer.name)
         self._latest = key, found
         return found
 

@@ -11,12 +11,12 @@ from xarray.core import indexing
 
 from limnd2_xr.arrays.coords import coordinates
 from limnd2_xr.arrays.dataset import open_state
+from limnd2_xr.arrays.label_layers import layer_names
 from limnd2_xr.arrays.lazy import ChunkFrameArray, OpenWhileRead
 from limnd2_xr.arrays.readback import find_labels
 from limnd2_xr.damage import report_damage
 from limnd2_xr.errors import CorruptChunk, Nd2Error, UnsupportedFeature
 from limnd2_xr.frames.masks import decode_rle, decode_tile
-from limnd2_xr.model.channels import unique_names
 from limnd2_xr.model.layers import (
     RASTER_LAYERS,
     RLE_LAYERS,
@@ -146,17 +146,13 @@ def labels_group(state: StoreState, manager: StoreManager) -> dict[str, xr.Datas
     if not layers:
         return {}
     dims = (*state.axes.dims, "Y", "X")
-    # No name of a variable in a tree may look like a path.
-    names = unique_names(
-        [layer.name.replace("/", "_") or f"layer_{layer.id}" for layer in layers]
-    )
     variables = {
         name: xr.Variable(
             dims,
             indexing.LazilyIndexedArray(LabelArray(manager, state, layer)),
             layer_attributes(layer),
         )
-        for name, layer in zip(names, layers, strict=True)
+        for name, layer in zip(layer_names(layers), layers, strict=True)
     }
     made = coordinates(state, manager)
     coords = {name: made[name] for name in _INDEXES if name in made}

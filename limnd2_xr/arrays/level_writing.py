@@ -152,7 +152,10 @@ def _checked(
     needed |= zip(("C", "Y", "X", "S"), small.frame_shape, strict=False)
     sizes = {str(dim): length for dim, length in array.sizes.items()}
     if {**dict.fromkeys(needed, 1), **sizes} != needed:
-        raise ValueError(f"level {number} is of the sizes {sizes}, not {needed}")
+        raise ValueError(
+            f"level {number} is of the sizes {sizes}, not {needed}: make the copies from "
+            'the image with pyramid=True, or drop them with tree.drop_nodes("levels")'
+        )
     if not np.can_cast(array.dtype, layout.dtype, "equiv"):
         raise ValueError(
             f"level {number} is {array.dtype}, the image {layout.dtype}: convert it with "

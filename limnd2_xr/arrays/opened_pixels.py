@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from limnd2_xr.arrays.lazy import StoreManager
     from limnd2_xr.frames.store import StoreState
 
-__all__ = ["OpenedPixels", "opened_pixels"]
+__all__ = ["OpenedPixels", "is_of_file", "opened_pixels"]
 
 _RECHUNKED = ("rechunk-merge-", "rechunk-split-")
 """How dask calls layers of its graphs that change nothing but blocks."""
@@ -68,11 +68,8 @@ def opened_pixels(image: xr.DataArray) -> OpenedPixels | None:
         None if something may have been done to them, or they are in memory already; of
         dask arrays also where a part was selected, as that cannot be told from others.
     """
-    data = image.variable._data
-    found = _source(data) if image.chunks is not None else data
-    while isinstance(found, _WRAPPERS):
-        found = found.array
-    if not isinstance(found, indexing.LazilyIndexedArray):
+    found = _indexed(image)
+    if found is None:
         return None
     pixels: Any = found.array
     if not isinstance(pixels, FrameArray):
@@ -80,6 +77,29 @@ def opened_pixels(image: xr.DataArray) -> OpenedPixels | None:
     return OpenedPixels(
         manager=pixels.manager, state=pixels.state, key=tuple(found.key.tuple)
     )
+
+
+def is_of_file(array: xr.DataArray, kind: type[Any] | tuple[type[Any], ...]) -> bool:
+    """Say whether an array is read from a file by nothing but an index.
+
+    Parameters
+    ----------
+    array
+        Any array.
+    kind
+        Type of the lazy array that it may have been opened as, or several.
+    """
+    found = _indexed(array)
+    return found is not None and isinstance(found.array, kind)
+
+
+def _indexed(array: xr.DataArray) -> Any:
+    """Return the index into something lazy that an array is; None if it is another."""
+    data = array.variable._data
+    found = _source(data) if array.chunks is not None else data
+    while isinstance(found, _WRAPPERS):
+        found = found.array
+    return found if isinstance(found, indexing.LazilyIndexedArray) else None
 
 
 def _source(data: Any) -> Any:

@@ -9,9 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import xarray as xr
+
 from limnd2_xr.arrays.beside import Beside
 from limnd2_xr.arrays.chunk_access import source_of
-from limnd2_xr.arrays.dataset import IMAGE, image_encoding, image_of
+from limnd2_xr.arrays.dataset import IMAGE, image_encoding, image_of, open_state
+from limnd2_xr.arrays.deepsim_group import DEEPSIM, RawImages, deepsim_group
+from limnd2_xr.arrays.lazy import OpenWhileRead, PerFrameArray
+from limnd2_xr.arrays.levels import LevelArray
+from limnd2_xr.arrays.opened_pixels import is_of_file, opened_pixels
 from limnd2_xr.arrays.results import RESULTS, companion_of
 from limnd2_xr.arrays.stored_pixels import WriteOptions
 from limnd2_xr.arrays.write import write_nd2
@@ -22,10 +28,10 @@ from limnd2_xr.errors import Nd2Error
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import xarray as xr
     from dask.delayed import Delayed
 
     from limnd2_xr.arrays.stored_pixels import OnLoss
+    from limnd2_xr.container.source import SourceSpec
 
 __all__ = ["write_tree"]
 
@@ -56,6 +62,13 @@ def write_tree(
     root = tree.to_dataset()
     image = image_of(root)
     groups = _Groups.of(tree)
+    groups.check_raw_images(image)
+    # Copies of what the pixels were are no copies of what they are now.
+    pyramid = pyramid or (
+        opened_pixels(image) is None
+        and bool(groups.levels)
+        and all(is_of_file(level, LevelArray) for level in groups.levels.values())
+    )
     options = image_encoding(image, encoding)
     converted = {name: options.pop(name, None) for name in ("dtype", "scale")}
     report_losses(groups.strange, on_loss)
@@ -112,6 +125,27 @@ class _Groups:
                 found.strange.append(f"group {path} (a file has no place for it)")
         return found
 
+    def check_raw_images(self, image: xr.DataArray) -> None:
+        """Note raw images of a DeepSIM that are not those of the file behind the image.
+
+        They are taken along as chunks, and not made from arrays.
+        """
+        raw = self.tables.get("deepsim")
+        if raw is None:
+            return
+        try:
+            edited = _unlike_stored(raw, source_of(image))
+        except Nd2Error:
+            self.strange.append(
+                "group deepsim (raw images are copied from the .nd2 file that the image "
+                "was opened from)"
+            )
+            return
+        if edited:
+            self.strange.append(
+                f"{', '.join(edited)} of group deepsim (raw images are copied as they are)"
+            )
+
     def beside(self, *, pyramid: bool) -> Beside:
         """Return what is to be written beside the image: nothing but this."""
         from limnd2_xr.arrays.column_writing import columns_from_dataset
@@ -126,6 +160,26 @@ class _Groups:
             deepsim="deepsim" in self.tables,
             exact=True,
         )
+
+
+def _unlike_stored(raw: xr.Dataset, spec: SourceSpec) -> list[str]:
+    """Names of raw images and settings that a file has not, or others of."""
+    kinds = (RawImages, PerFrameArray)
+    suspects = [n for n, array in raw.data_vars.items() if not is_of_file(array, kinds)]
+    if not suspects:
+        return []
+    state = open_state(spec, on_damage="ignore")  # told when it was opened
+    stored = deepsim_group(state, OpenWhileRead(state)).get(DEEPSIM, xr.Dataset())
+    return [
+        str(name)
+        for name in suspects
+        if name not in stored
+        or (
+            # What becomes of a selection is told elsewhere.
+            stored[name].sizes == raw[name].sizes
+            and not stored[name].variable.equals(raw[name].variable)
+        )
+    ]
 
 
 def _level_image(dataset: xr.Dataset, path: str) -> xr.DataArray:

@@ -154,6 +154,8 @@ def plan_write(
     numbers = axes.sequence().transpose([axes.dims.index(dim) for dim in order])
     layout = pixel_layout(attributes, image)
     frames = _numbers_in_origin(origin, numbers, order)
+    if beside is not None:
+        beside.check_aligned(image)
     columns = None
     if beside is not None and (beside.exact or beside.columns is not None):
         columns = _columns(found, beside, axes, origin, frames)
