@@ -116,8 +116,9 @@ def guess_attributes(
     report_damage(
         "the image attributes are lost",
         f"from the pixels the frames seem to be {found.width} x {found.height} pixels "
-        f"with {components} components of {8 * itemsize} bits: check whether that is "
-        "right" + (", other sizes fit as well" if len(fitting) > 1 else ""),
+        f"with {components} component{'' if components == 1 else 's'} of {8 * itemsize} "
+        "bits: check whether that is right"
+        + (", other sizes fit as well" if len(fitting) > 1 else ""),
         path=source.name,
         chunk=ATTRIBUTES[0],
     )

@@ -33,9 +33,14 @@ __all__ = [
 FRAME_WELLS: Final = "CustomData|WellPlateFrameInfoZJSON!"
 """Chunk that says in which well each frame was taken."""
 
-_MAX_RATIO: Final = 200
-"""Objects that differ only in numbers shrink by about 30; what shrinks more is hostile."""
-_FREE_NBYTES: Final = 1 << 20
+_MAX_RATIO: Final = 128
+"""Objects that differ only in their numbers shrink by 56; what shrinks more is hostile."""
+_FREE_NBYTES: Final = 1 << 24
+_MAX_DENSITY: Final = 5
+"""So many values may a byte of the stream stand for; in those objects it is under 4."""
+_FREE_VALUES: Final = 1 << 19
+_OBJECT_VALUES: Final = 3
+"""An object or a list takes as much memory as so many values in it."""
 _MIN_INT, _MAX_INT = -(2**31), 2**32 - 1
 _HALF_PAIR: Final = re.compile("[\ud800-\udfff]")
 
@@ -210,7 +215,16 @@ def _inflated(data: bytes) -> bytes:
         raise CorruptChunk(f"{len(data)} bytes inflate to more than {limit}")
     if not stream.eof:
         raise CorruptChunk("the zlib stream is cut short")
+    _check_density(plain, len(data))
     return plain
+
+
+def _check_density(plain: bytes, nbytes: int) -> None:
+    """Refuse JSON whose values would take many times the memory of its text."""
+    opened = plain.count(b"{") + plain.count(b"[")
+    values = plain.count(b",") + _OBJECT_VALUES * opened
+    if values > _MAX_DENSITY * nbytes + _FREE_VALUES:
+        raise CorruptChunk(f"{nbytes} bytes inflate to too many values ({values})")
 
 
 def _wells(items: list[dict[str, Any]]) -> tuple[FrameWell, ...]:

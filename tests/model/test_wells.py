@@ -240,6 +240,8 @@ def test_selected_frames_keep_their_own_unknown_keys() -> None:
         (zlib.compress(b"[" * 100_000), "no JSON"),
         (zlib.compress(b"1" * 5000), "no JSON"),
         (zlib.compress(bytes(50_000_000)), "inflate to more than"),
+        (zlib.compress(b"[" + b"{}," * 2_000_000 + b"{}]"), "too many values"),
+        (zlib.compress(b"[" + b'"ab",' * 2_000_000 + b"1]"), "too many values"),
         (zlib.compress(b'["\xff"]'), "no JSON"),
     ],
 )
