@@ -152,11 +152,11 @@ def selected_columns(
     return found
 
 
-def _place(name: str) -> tuple[str, int]:
-    """Sort key: families of chunks together, by number."""
+def _place(name: str) -> tuple[int, str]:
+    """Sort key: what is of no frame first, then frame by frame."""
     family, _, number = name.removesuffix("!").rpartition("|")
     is_number = number.isascii() and number.isdigit()
-    return (family, int(number)) if is_number else (name, -1)
+    return (int(number), family) if is_number else (-1, name)
 
 
 class ChunkPayloads(Mapping[str, "bytes | None"]):

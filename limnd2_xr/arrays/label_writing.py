@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -17,8 +18,6 @@ from limnd2_xr.arrays.label_layers import (
 )
 from limnd2_xr.errors import CorruptChunk, UnsupportedFeature
 from limnd2_xr.frames.masks import (
-    assemble,
-    cut_tiles,
     decode_rle,
     decode_tile,
     encode_rle,
@@ -33,10 +32,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from limnd2_xr.model.axes import Axes
+    from limnd2_xr.model.binary_layer import BinaryLayer
 
 __all__ = ["LabelPayloads", "Labels", "StoredMasks", "label_payloads"]
 
 _LARGEST: Final = 2**32 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tile:
+    """One tile of a frame to be written."""
+
+    level: int
+    """How often the mask is halved."""
+    place: tuple[int, int]
+    """Row and column in the grid of tiles."""
+    source: str
+    """Name of its chunk in the file that the mask may come from."""
 
 
 class LabelPayloads(Mapping[str, "bytes | None"]):
@@ -65,31 +77,34 @@ class LabelPayloads(Mapping[str, "bytes | None"]):
         self._descriptions = {
             name: data for name, data in layers.descriptions.items() if data is not None
         }
-        self._places: dict[str, tuple[int, int, int | None]] = {}
+        self._masks: dict[str, tuple[int, int, _Tile | None]] = {}
         for at, item in enumerate(layers.items):
             for number in range(axes.n_frames):
-                for name, size in _chunk_names(item, number, stored):
-                    self._places[name] = at, number, size
+                if item.layer.kind == "rle":
+                    self._masks[item.layer.chunk_name(number)] = at, number, None
+                    continue
+                for name, tile in _tiles(item.layer, number, stored):
+                    self._masks[name] = at, number, tile
         self._latest: tuple[tuple[int, int], NDArray[np.uint32]] | None = None
 
     def __len__(self) -> int:
-        return len(self._descriptions) + len(self._places)
+        return len(self._descriptions) + len(self._masks)
 
     def __iter__(self) -> Iterator[str]:
         yield from self._descriptions
-        yield from self._places
+        yield from self._masks
 
     def __contains__(self, name: object) -> bool:
-        return name in self._descriptions or name in self._places
+        return name in self._descriptions or name in self._masks
 
     def __getitem__(self, name: str) -> bytes | None:
         if name in self._descriptions:
             return self._descriptions[name]
-        at, number, size = self._places[name]
+        at, number, tile = self._masks[name]
         item, labels = self._items[at], self._frame(at, number)
-        if item.layer.kind == "rle":
+        if tile is None:
             return self._mask(item, number, labels)
-        return self._tile(item, number, size, name, labels)
+        return self._tile(item.layer, tile, labels)
 
     def _frame(self, at: int, number: int) -> NDArray[np.uint32]:
         """One label image; the latest is kept, as it may be asked for tile by tile."""
@@ -118,30 +133,19 @@ class LabelPayloads(Mapping[str, "bytes | None"]):
         return payload if same else encode_rle(labels)
 
     def _tile(
-        self,
-        item: LabelLayer,
-        number: int,
-        size: int | None,
-        name: str,
-        labels: NDArray[np.uint32],
+        self, layer: BinaryLayer, tile: _Tile, labels: NDArray[np.uint32]
     ) -> bytes | None:
-        layer = item.layer
+        for _ in range(tile.level):
+            labels = halve_labels(labels)
         tile_shape = (layer.tile_height, layer.tile_width)
-        full = layer.full_size
-        while size is not None and full > size:
-            labels, full = halve_labels(labels), full // 2
-        names = layer.tile_names(number, size)
-        place = next(place for place, known in names.items() if known == name)
-        part = cut_tiles(labels, tile_shape)[place]
-        before = layer.tile_names(self._stored.frame(number), size)[place]
-        payload = self._payload(before)
+        y, x = (at * side for at, side in zip(tile.place, tile_shape, strict=True))
+        part = labels[y : y + tile_shape[0], x : x + tile_shape[1]]
+        payload = self._payload(tile.source)
         if payload is None:
             return encode_tile(part, tile_shape) if part.any() else None
         try:
             stored = decode_tile(payload, tile_shape)
-            same = np.array_equal(
-                assemble({(0, 0): stored}, part.shape, tile_shape), part
-            )
+            same = np.array_equal(stored[: part.shape[0], : part.shape[1]], part)
         except CorruptChunk:
             same = not part.any()  # as which it reads, with a warning
         return payload if same else encode_tile(part, tile_shape)
@@ -154,23 +158,18 @@ class LabelPayloads(Mapping[str, "bytes | None"]):
             return None
 
 
-def _chunk_names(
-    item: LabelLayer, number: int, stored: StoredMasks
-) -> Iterator[tuple[str, int | None]]:
-    """Names of a layer's chunks for a frame, with the size of smaller versions."""
-    layer = item.layer
-    if layer.kind == "rle":
-        yield layer.chunk_name(number), None
-        return
-    for name in layer.tile_names(number).values():
-        yield name, None
-    size = layer.full_size // 2
+def _tiles(
+    layer: BinaryLayer, number: int, stored: StoredMasks
+) -> Iterator[tuple[str, _Tile]]:
+    """Tiles of a frame by name, of the mask and of those smaller ones that the file has."""
+    level, size = 0, layer.full_size
     while size >= 1:
-        known = layer.tile_names(stored.frame(number), size).values()
-        if any(map(stored.has, known)):
-            for name in layer.tile_names(number, size).values():
-                yield name, size
-        size //= 2
+        names = layer.tile_names(number, size)
+        sources = layer.tile_names(stored.frame(number), size)
+        if level == 0 or any(map(stored.has, sources.values())):
+            for place, name in names.items():
+                yield name, _Tile(level=level, place=place, source=sources[place])
+        level, size = level + 1, size // 2
 
 
 def label_payloads(
