@@ -127,7 +127,8 @@ def label_layers(
     Parameters
     ----------
     labels
-        Label images; the attributes ``color`` and ``channel`` are the layer's.
+        Label images; the attributes ``color`` and ``channel`` are the layer's, of one
+        that the file has also ``state_code`` and ``color_mode``.
     shape
         Rows and columns of the images.
     stored
@@ -163,7 +164,12 @@ def label_layers(
         else:
             assert at is not None  # noqa: S101 - as there is a source
             is_same = name in {names[at], source.name}
-            layer = source if is_same else replace(source, name=name)
+            layer = replace(
+                source,
+                name=source.name if is_same else name,
+                state_code=int(array.attrs.get("state_code", source.state_code)),
+                color_mode=int(array.attrs.get("color_mode", source.color_mode)),
+            )
         layer = replace(
             layer,
             color=str(array.attrs.get("color", layer.color)),

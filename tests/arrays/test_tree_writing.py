@@ -168,11 +168,13 @@ def test_layers_are_renamed_added_and_removed(
     labels = tree["labels"].to_dataset()
     more = xr.DataArray(masks(PLAIN, 0, seed=5), dims=("Y", "X"))
     labels = labels.drop_vars("cells").rename(nuclei="kernels").assign(more=more)
+    labels["kernels"].attrs["state_code"] = 0x10
     edited = tree.copy()
     edited["labels"] = xr.DataTree(labels)
     found = written(edited, tmp_path / "b.nd2")["/labels"]
     assert list(found.data_vars) == ["kernels", "more"]
     assert found["kernels"].attrs["layer_id"] == 1
+    assert found["kernels"].attrs["state"] == ["tracked"]
     assert found["kernels"].attrs["color"] == "#ff0000"
     assert np.array_equal(found["kernels"], labels["kernels"])
     assert np.array_equal(found["more"].isel(T=2, Z=1), more)
