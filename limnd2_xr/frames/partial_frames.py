@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COPIES_FOLLOW",
+    "PROVISIONAL",
     "UNKNOWN_MS",
     "PartialHead",
     "WrittenFrames",

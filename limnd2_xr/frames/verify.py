@@ -15,6 +15,7 @@ from limnd2_xr.frames.content_survey import read_contents
 from limnd2_xr.frames.findings import Findings, number_ranges
 from limnd2_xr.frames.frame_survey import FrameSurvey, survey_frames
 from limnd2_xr.frames.opening import layout_of
+from limnd2_xr.frames.partial_frames import PROVISIONAL
 from limnd2_xr.frames.store import FrameStore
 from limnd2_xr.frames.table import FRAME_FAMILY, frame_name
 from limnd2_xr.frames.verify_counts import check_counts
@@ -59,7 +60,7 @@ class Report:
     missing_frames: tuple[int, ...] = field(default=(), repr=False)
     """Numbers of frames that are not in the file."""
     chunks: int = 0
-    """Chunks that are no frames."""
+    """Chunks that are no frames; in format 1.0 boxes that are no images."""
     stale_chunks: int = 0
     """Chunks that saving again left behind (FORMAT 1.6): they do no harm."""
 
@@ -214,10 +215,12 @@ def tell_structure(survey: ChunkSurvey, found: Findings) -> None:
             f"the chunk map does not list {len(survey.unlisted_frames)} frames that the "
             f"file holds: {_some(survey.unlisted_frames)}"
         )
-    if survey.unlisted:
+    # Copies that this package writes ahead of the frames stay out of the map.
+    unlisted = [name for name in survey.unlisted if not name.startswith(PROVISIONAL)]
+    if unlisted:
         found.warning(
-            f"the chunk map does not list {len(survey.unlisted)} chunks that the file "
-            f"holds: {_some(survey.unlisted)}"
+            f"the chunk map does not list {len(unlisted)} chunks that the file "
+            f"holds: {_some(unlisted)}"
         )
     cut = survey.cut_frame
     if cut is not None:
@@ -289,10 +292,11 @@ def _verify_legacy(spec: SourceSpec, source: ByteSource) -> Report:
     found = Findings()
     damaged: list[int] = []
     missing: list[int] = []
-    n_frames = 0
+    n_frames = n_others = 0
     try:
         with FrameStore.open(spec, on_damage="ignore") as store:
             n_frames = store.table.n_frames
+            n_others = len(store.state.chunks)
             missing = store.table.missing.tolist()
             for text in store.state.damage:
                 found.error(text)
@@ -314,6 +318,7 @@ def _verify_legacy(spec: SourceSpec, source: ByteSource) -> Report:
         frames=n_frames,
         damaged_frames=tuple(damaged),
         missing_frames=tuple(missing),
+        chunks=n_others,
     )
 
 

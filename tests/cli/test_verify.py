@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,8 +18,6 @@ from limnd2_xr.cli.app import app
 from limnd2_xr.testing.synthetic import SyntheticSpec, TimeLoop, build
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from typer.testing import Result
 
 SPEC = SyntheticSpec(loops=(TimeLoop(5),), width=40, height=30)
@@ -94,6 +94,15 @@ def test_json(sound: Path, damaged: Path, other: Path) -> None:
     documents = json.loads(result.stdout)
     assert [d["status"] for d in documents] == ["sound", "damaged", "not nd2"]
     assert list(documents[1]["findings"][0]) == ["severity", "chunk", "offset", "text"]
+
+
+def test_the_documented_keys_are_those_of_the_json() -> None:
+    page = Path(__file__).parents[2] / "docs/how-to/damaged-files.md"
+    table = page.read_text().partition("| key | value |")[2].partition("\n\n")[0]
+    rows = [line.split("|")[1] for line in table.splitlines()[2:]]
+    assert {key for row in rows for key in re.findall(r"`(\w+)`", row)} == set(KEYS)
+    for key in ("severity", "chunk", "offset", "text"):
+        assert f"`{key}`" in table
 
 
 def test_control_characters_do_not_reach_the_terminal(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ import xarray as xr
 from hypothesis import given
 
 import limnd2_xr
+from limnd2_xr.container.jp2_boxes import walk_boxes
+from limnd2_xr.container.source import MemorySource
 from limnd2_xr.frames.findings import MAX_FINDINGS, Findings
 from limnd2_xr.frames.masks import encode_rle
 from limnd2_xr.frames.verify import Report, verify
@@ -264,12 +266,24 @@ def test_format_1_0() -> None:
     data = build_legacy(LegacySpec(loops=(TimeLoop(3),))).data
     report = verify(data)
     assert (report.status, report.format_version, report.frames) == ("sound", "1.0", 3)
+    boxes = [box.type for box, _ in walk_boxes(MemorySource(data))]
+    assert boxes[-1] == "uuid"  # the map, which does not list itself
+    assert report.chunks == len(boxes) - 1 - boxes.count("jp2c")
     report = verify(data[:-100])
     assert report.status == "damaged"
     assert "box map" in report.findings[0].text
     stream = data.rindex(b"\xff\x4f\xff\x51")
     report = verify(data[:stream] + bytes(60) + data[stream + 60 :])
     assert report.damaged_frames == (2,)
+
+
+def test_what_is_written_here_has_no_findings(tmp_path: Path) -> None:
+    path = tmp_path / "written.nd2"
+    coords = {"stage_x": ("T", [1.0, 2.0, 3.0], {"units": "um"})}
+    image = xr.DataArray(np.zeros((3, 8, 8), np.uint16), coords, ("T", "Y", "X"))
+    image.nd2.write_nd2(path)
+    assert b"Provisional|" in path.read_bytes()
+    assert verify(path).findings == ()
 
 
 @pytest.mark.parametrize("data", [b"", b"II*\x00 a picture", b"\xda\xce\xbe\x0a"])
