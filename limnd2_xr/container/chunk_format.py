@@ -169,8 +169,8 @@ def parse_signature(data: bytes) -> tuple[int, int]:
     """
     if data.startswith(JP2_MAGIC):
         raise LegacyFormat(
-            "a file of format 1.0 (JPEG 2000) has boxes, not chunks, and cannot be"
-            " changed: open it and write it as a new file",
+            "a file of format 1.0 (JPEG 2000) can be neither changed nor repaired: open"
+            " it, and ds.nd2.to_nd2 writes what can be had as a new file of format 3.0",
             offset=0,
         )
     if not data:

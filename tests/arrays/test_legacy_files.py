@@ -224,7 +224,9 @@ def test_what_no_array_holds_is_named_when_it_is_written(tmp_path: Path) -> None
 def test_a_file_cannot_be_changed_in_place(tmp_path: Path) -> None:
     file = build_legacy(SPECS["snap"]).save(tmp_path / "old.nd2")
     before = file.read_bytes()
-    with pytest.raises(limnd2_xr.UnsupportedFeature, match="write it as a new file"):
+    with pytest.raises(
+        limnd2_xr.UnsupportedFeature, match="writes what can be had as a new file"
+    ):
         limnd2_xr.update_nd2(file, attrs={"author": "me"})
     assert file.read_bytes() == before
 
