@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from limnd2_xr.arrays.described import UNKNOWN_MS, per_frame_times
+from limnd2_xr.arrays.image_dims import with_image_dims
 from limnd2_xr.arrays.stored_pixels import WriteOptions
 from limnd2_xr.arrays.write import (
     converted,
@@ -15,7 +16,7 @@ from limnd2_xr.arrays.write import (
     run,
     write_blocks,
 )
-from limnd2_xr.arrays.write_plan import plan_write, with_image_dims
+from limnd2_xr.arrays.write_plan import plan_write
 from limnd2_xr.frames.writer import FrameTarget, FrameWriter
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,30 +15,24 @@ from limnd2_xr.arrays.attrs import document_of
 from limnd2_xr.arrays.beside import Overlay, beside_chunks
 from limnd2_xr.arrays.carried import ChunkPayloads, carried_chunks, selected_columns
 from limnd2_xr.arrays.column_writing import DescribedColumns, described_columns
-from limnd2_xr.arrays.described import UNKNOWN_MS, Description, describe
+from limnd2_xr.arrays.described import Description
 from limnd2_xr.arrays.described_loops import loop_order
 from limnd2_xr.arrays.display_writing import display_chunks
+from limnd2_xr.arrays.image_dims import with_image_dims
 from limnd2_xr.arrays.opened_pixels import opened_pixels
 from limnd2_xr.arrays.origin import Origin, find_origin
-from limnd2_xr.arrays.readback import Known, differences, read_back
+from limnd2_xr.arrays.planned_metadata import planned_metadata, stored_metadata
 from limnd2_xr.arrays.stored_pixels import (
     OnLoss,
     WriteOptions,
     pixel_attributes,
     pixel_layout,
 )
-from limnd2_xr.arrays.units import milliseconds
 from limnd2_xr.arrays.well_writing import well_chunks
 from limnd2_xr.errors import warn_user
-from limnd2_xr.frames.layout import PixelLayout
-from limnd2_xr.frames.packing import check_dtype
 from limnd2_xr.frames.pyramid import LEVEL_FAMILY
-from limnd2_xr.model.description_text import agreeing_description
-from limnd2_xr.model.document import RECORD_CHUNKS, Nd2Document
 from limnd2_xr.model.raw import METADATA_CHUNKS, encode_raw
 from limnd2_xr.model.recorded import column_chunk
-from limnd2_xr.model.records import FrameRecords
-from limnd2_xr.model.to_raw import Base
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,27 +41,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from limnd2_xr.arrays.beside import Beside
-    from limnd2_xr.model.attributes import Attributes
+    from limnd2_xr.frames.layout import PixelLayout
     from limnd2_xr.model.axes import Axes
+    from limnd2_xr.model.document import Nd2Document
     from limnd2_xr.model.raw import RawMetadata
+    from limnd2_xr.model.records import FrameRecords
 
 __all__ = [
     "WritePlan",
     "plan_write",
     "report_losses",
-    "with_image_dims",
 ]
-
-_DIMS: Final = ("U", "T", "P", "Z", "C", "Y", "X", "S")
-_RGB: Final = ("R", "G", "B")
-_PER_FRAME: Final = {
-    "time": ("times_ms",),
-    "acquired": ("times_ms",),
-    "stage_x": ("x",),
-    "stage_y": ("y",),
-    "stage_z": ("z", "z1", "z2"),
-}
-"""Coordinates of frames, and what a file records of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -143,7 +127,7 @@ def plan_write(
     origin, unused = find_origin(image, has_events=has_events)
     base = origin.state.document if origin else document_of(image.attrs)
     attributes = pixel_attributes(image, base, options)
-    found, raw, losses = _description(image, attributes, origin, base)
+    found, raw, losses = planned_metadata(image, attributes, origin, base)
     losses += [unused] if unused else []
     order = loop_order(image, found.document.experiment)
     image = image.transpose(*order, "C", "Y", "X", *("S" if "S" in image.dims else ""))
@@ -159,7 +143,7 @@ def plan_write(
     columns = None
     if beside is not None and (beside.exact or beside.columns is not None):
         columns = _columns(found, beside, axes, origin, frames)
-        found, raw = _stored(
+        found, raw = stored_metadata(
             Description(document=columns.document, records=columns.records), origin
         )
     made, lost = _chunks(found, raw, origin, frames)
@@ -210,212 +194,6 @@ def plan_write(
         version=raw.version,
         pyramid=pyramid,
     )
-
-
-def with_image_dims(image: xr.DataArray) -> xr.DataArray:
-    """Give the array C, Y and X, refuse what no file has, turn samples to R, G, B.
-
-    Coordinates are loaded, all at once: they are looked at again and again.
-    """
-    strange = [str(dim) for dim in image.dims if dim not in _DIMS]
-    if strange:
-        raise ValueError(
-            f"dims {', '.join(map(repr, strange))} are not among T, P, Z, C, Y, X and S: "
-            "rename them, e.g. da.rename({'time': 'T', 'y': 'Y', 'x': 'X'})"
-        )
-    lacking = [dim for dim in ("Y", "X") if dim not in image.dims]
-    if lacking:
-        raise ValueError(
-            f"the array has no dim {' and '.join(lacking)}: frames are images over Y and X"
-        )
-    if not image.size:
-        raise ValueError(f"the array is empty: {dict(image.sizes)}")
-    check_dtype(image.dtype)
-    image = _with_loaded_coordinates(image)
-    if "C" not in image.dims:
-        image = image.expand_dims("C")
-    if "S" not in image.dims:
-        return image
-    if image.sizes["S"] != 3:
-        raise ValueError(
-            f"dim S has length {image.sizes['S']}, but colour images are R, G, B: drop an "
-            "alpha component with da.isel(S=slice(3)), or rename S to C for channels"
-        )
-    if "S" in image.coords and tuple(image.coords["S"].values) != _RGB:
-        labels = tuple(map(str, image.coords["S"].values))
-        if sorted(labels) != sorted(_RGB):
-            raise ValueError(
-                f"labels of S are {', '.join(labels)}, not R, G, B: set them with "
-                "da.assign_coords(S=['R', 'G', 'B']), or rename S to C for channels"
-            )
-        image = image.isel(S=[labels.index(letter) for letter in _RGB])
-    return image
-
-
-def _with_loaded_coordinates(image: xr.DataArray) -> xr.DataArray:
-    lazy = [name for name, known in image.coords.items() if known.chunks is not None]
-    if not lazy:
-        return image
-    loaded = image.coords.to_dataset()[lazy].compute()
-    return image.assign_coords({name: loaded[name].variable for name in lazy})
-
-
-def _description(
-    image: xr.DataArray,
-    attributes: Attributes,
-    origin: Origin | None,
-    base: Nd2Document | None,
-) -> tuple[Description, RawMetadata, list[str]]:
-    """Metadata as the file will have them, their chunks, and what they do not tell.
-
-    First those that the array came with, as they are: if they read as what the array
-    has, nothing was changed. Else those that its coordinates describe.
-    """
-    layout = pixel_layout(attributes, image)
-    if origin is not None and _fits(image, origin):
-        kept = Description(
-            document=replace(origin.state.document, attributes=attributes),
-            records=origin.state.records,
-        )
-        beside = {} if kept.records.has_times else _beside_frames(origin)
-        if not _losses(image, kept, layout, origin.known, beside):
-            made, raw = _stored(kept, origin)
-            if beside:
-                times = _by_number(beside["time"], origin)
-                made = replace(made, records=made.records.with_times(times))
-            return made, raw, []
-    known = origin.known if origin else _known(image, base)
-    made = describe(image, attributes, base, known)
-    if origin is not None and origin.knows_frames:
-        made = _with_recorded(made, image, origin)
-    made, raw = _stored(made, origin)
-    return made, raw, _losses(image, made, layout, known)
-
-
-def _beside_frames(origin: Origin) -> dict[str, xr.Variable]:
-    """Coordinates of a whole file that lie with its frames and nowhere else."""
-    return {name: origin.known.coords[name].variable for name in ("time", "acquired")}
-
-
-def _by_number(time: xr.Variable, origin: Origin) -> NDArray[np.float64]:
-    """Milliseconds of each frame, by its number."""
-    found = np.full(time.size, UNKNOWN_MS)
-    ms = milliseconds(time.values).ravel()
-    found[origin.state.axes.sequence().ravel()] = ms
-    return np.where(np.isfinite(found), found, UNKNOWN_MS)
-
-
-def _losses(
-    image: xr.DataArray,
-    made: Description,
-    layout: PixelLayout,
-    known: Known,
-    beside: Mapping[str, xr.Variable] | None = None,
-) -> list[str]:
-    """Say what of an array will be read back differently."""
-    count = made.document.attributes.sequence_count
-    found = read_back(made.document, made.records, layout, count)
-    found = found.assign_coords(beside or {})
-    text = image.attrs.get("description")
-    if isinstance(text, str) and text != found.attrs.get("description"):
-        # Its counts of frames and channels follow them: nothing is lost by that.
-        agreed = agreeing_description(text, made.document)
-        image = image.assign_attrs(description=agreed)
-    return differences(image, found, known.attrs)
-
-
-def _stored(
-    made: Description, origin: Origin | None
-) -> tuple[Description, RawMetadata]:
-    """Return metadata as they will be read, and as they are stored."""
-    base = None
-    if origin is not None:
-        base = Base(
-            raw=origin.raw,
-            document=origin.state.document,
-            records=origin.state.records,
-        )
-    raw = made.document.to_raw(made.records, base=base)
-    document, records = Nd2Document.from_raw(raw)
-    return Description(document=document, records=records), raw
-
-
-def _fits(image: xr.DataArray, origin: Origin) -> bool:
-    """Whether the array has the frames and channels of its file, in its order."""
-    dims = {dim for dim in ("U", "T", "P", "Z") if dim in image.dims}
-    return (
-        origin.has_all_frames
-        and origin.has_all_channels
-        and {dim for dim in dims if image.sizes[dim] > 1}
-        == {dim for dim in origin.state.axes.dims if origin.state.axes.size(dim) > 1}
-        and dims == set(origin.state.axes.dims)
-    )
-
-
-def _known(image: xr.DataArray, base: Nd2Document | None) -> Known:
-    """Return what the document of an array tells, where its file is not at hand."""
-    if base is None:
-        return Known()
-    count = max(base.attributes.sequence_count, 1)
-    attributes = base.attributes
-    layout = PixelLayout(
-        height=attributes.height,
-        width=attributes.width,
-        channels=len(base.channels),
-        samples=attributes.components // max(len(base.channels), 1),
-        dtype=attributes.dtype,
-        row_nbytes=attributes.row_nbytes,
-    )
-    return Known.of(read_back(base, FrameRecords(), layout, count), image)
-
-
-def _with_recorded(
-    made: Description, image: xr.DataArray, origin: Origin
-) -> Description:
-    """Keep what was recorded of the frames where the array tells nothing else of them."""
-    order = loop_order(image, made.document.experiment)
-    frames = origin.frames(order).ravel()
-    old = origin.state.records
-    columns = {
-        name: None
-        if (values := getattr(old, name)) is None
-        else _picked(values, frames)
-        for name in FrameRecords.__dataclass_fields__
-    }
-    changed = [name for name in _PER_FRAME if not origin.known.same(image, name)]
-    for name, fields in _PER_FRAME.items():
-        if name in changed:
-            columns |= dict.fromkeys(fields)
-            columns[fields[0]] = getattr(made.records, fields[0])
-    if not old.has_times:
-        columns["times_ms"] = made.records.times_ms
-    document, source = made.document, origin.state.document
-    if origin.has_all_frames and not changed:
-        acquisition = replace(
-            source.acquisition, start_jd=document.acquisition.start_jd
-        )
-        document = replace(document, picture=source.picture, acquisition=acquisition)
-    lost = {
-        chunk
-        for name, chunk in RECORD_CHUNKS.items()
-        if columns[name] is None and getattr(old, name) is not None
-    }
-    recorded = tuple(
-        replace(column, size=len(frames))
-        for column in source.recorded_columns
-        if f"CustomData|{column.id}!" not in lost
-    )
-    return Description(
-        document=replace(document, recorded_columns=recorded),
-        records=FrameRecords(**columns),
-    )
-
-
-def _picked(
-    values: NDArray[np.float64], frames: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    known = np.append(values, np.nan)
-    return known[np.minimum(frames, len(values))]
 
 
 def _chunks(

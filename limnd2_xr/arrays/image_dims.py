@@ -1,0 +1,63 @@
+"""Dims that an array needs to be an image of a file, and those that none has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from limnd2_xr.frames.packing import check_dtype
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["with_image_dims"]
+
+_DIMS: Final = ("U", "T", "P", "Z", "C", "Y", "X", "S")
+_RGB: Final = ("R", "G", "B")
+
+
+def with_image_dims(image: xr.DataArray) -> xr.DataArray:
+    """Give the array C, Y and X, refuse what no file has, turn samples to R, G, B.
+
+    Coordinates are loaded, all at once: they are looked at again and again.
+    """
+    strange = [str(dim) for dim in image.dims if dim not in _DIMS]
+    if strange:
+        raise ValueError(
+            f"dims {', '.join(map(repr, strange))} are not among T, P, Z, C, Y, X and S: "
+            "rename them, e.g. da.rename({'time': 'T', 'y': 'Y', 'x': 'X'})"
+        )
+    lacking = [dim for dim in ("Y", "X") if dim not in image.dims]
+    if lacking:
+        raise ValueError(
+            f"the array has no dim {' and '.join(lacking)}: frames are images over Y and X"
+        )
+    if not image.size:
+        raise ValueError(f"the array is empty: {dict(image.sizes)}")
+    check_dtype(image.dtype)
+    image = _with_loaded_coordinates(image)
+    if "C" not in image.dims:
+        image = image.expand_dims("C")
+    if "S" not in image.dims:
+        return image
+    if image.sizes["S"] != 3:
+        raise ValueError(
+            f"dim S has length {image.sizes['S']}, but colour images are R, G, B: drop an "
+            "alpha component with da.isel(S=slice(3)), or rename S to C for channels"
+        )
+    if "S" in image.coords and tuple(image.coords["S"].values) != _RGB:
+        labels = tuple(map(str, image.coords["S"].values))
+        if sorted(labels) != sorted(_RGB):
+            raise ValueError(
+                f"labels of S are {', '.join(labels)}, not R, G, B: set them with "
+                "da.assign_coords(S=['R', 'G', 'B']), or rename S to C for channels"
+            )
+        image = image.isel(S=[labels.index(letter) for letter in _RGB])
+    return image
+
+
+def _with_loaded_coordinates(image: xr.DataArray) -> xr.DataArray:
+    lazy = [name for name, known in image.coords.items() if known.chunks is not None]
+    if not lazy:
+        return image
+    loaded = image.coords.to_dataset()[lazy].compute()
+    return image.assign_coords({name: loaded[name].variable for name in lazy})
