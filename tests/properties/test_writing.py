@@ -588,7 +588,8 @@ ELEMENTS = {
     "U4": st.text(max_size=4),
     "S4": st.binary(max_size=4),
     "complex128": st.complex_numbers(),
-    "datetime64[us]": st.datetimes().map(np.datetime64) | st.just(np.datetime64("NaT", "ns")),
+    "datetime64[us]": st.datetimes().map(np.datetime64)
+    | st.just(np.datetime64("NaT", "ns")),
     "timedelta64[s]": st.integers(-(10**9), 10**9),
     "object": st.sampled_from([None, 1, "a", 2.5, (1, 2)]),
 }
