@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from limnd2_xr.model.layers import BinaryLayer
 
 __all__ = [
+    "LAYER_CHUNKS",
     "LabelLayer",
     "LabelLayers",
     "Labels",
@@ -42,7 +43,7 @@ __all__ = [
 Labels: TypeAlias = "xr.DataArray | xr.Dataset | Mapping[str, xr.DataArray]"
 """One label image or several, by the names of their layers."""
 
-_DESCRIPTIONS: Final[Mapping[str, Callable[[bytes], tuple[BinaryLayer, ...]]]] = {
+LAYER_CHUNKS: Final[Mapping[str, Callable[[bytes], tuple[BinaryLayer, ...]]]] = {
     RLE_LAYERS: lambda payload: parse_rle_layers(decode(payload)),
     RASTER_LAYERS: decode_raster_layers,
 }
@@ -78,7 +79,7 @@ class StoredMasks:
             If a description is damaged.
         """
         found: list[BinaryLayer] = []
-        for chunk, parse in _DESCRIPTIONS.items():
+        for chunk, parse in LAYER_CHUNKS.items():
             payload = self.read(chunk)
             if payload is None:
                 continue
@@ -243,7 +244,7 @@ def _descriptions(
 ) -> dict[str, bytes | None]:
     rle = [layer for layer in layers if layer.kind == "rle"]
     raster = [layer for layer in layers if layer.kind == "raster"]
-    before, tiled = map(stored.read, _DESCRIPTIONS)
+    before, tiled = map(stored.read, LAYER_CHUNKS)
     made: dict[str, bytes | None] = {RLE_LAYERS: None, RASTER_LAYERS: None}
     if rle:
         base = None if before is None else decode(before)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -11,19 +10,12 @@ from xarray.core import indexing
 
 from limnd2_xr.arrays.coords import coordinates
 from limnd2_xr.arrays.dataset import open_state
-from limnd2_xr.arrays.label_layers import layer_names
+from limnd2_xr.arrays.label_layers import LAYER_CHUNKS, layer_names
 from limnd2_xr.arrays.lazy import ChunkFrameArray, OpenWhileRead
 from limnd2_xr.arrays.readback import find_labels
 from limnd2_xr.damage import report_damage
 from limnd2_xr.errors import CorruptChunk, Nd2Error, UnsupportedFeature
 from limnd2_xr.frames.masks import decode_rle, decode_tile
-from limnd2_xr.model.layers import (
-    RASTER_LAYERS,
-    RLE_LAYERS,
-    decode_raster_layers,
-    parse_rle_layers,
-)
-from limnd2_xr.variants.decode import decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -190,29 +182,16 @@ def labels_like(obj: xr.Dataset | xr.DataArray, spec: SourceSpec) -> xr.Dataset:
 def layers_of(store: FrameStore) -> tuple[BinaryLayer, ...]:
     """All binary layers of an open file; damaged descriptions cost a warning."""
     found: list[BinaryLayer] = []
-    for part in _PARTS:
-        if part.chunk not in store.state.chunks:
+    for chunk, parse in LAYER_CHUNKS.items():
+        if chunk not in store.state.chunks:
             continue
         try:
-            payload = store.read_chunk(part.chunk)
-            found += part.parse(payload)
+            found += parse(store.read_chunk(chunk))
         except Nd2Error as error:
-            located = error.located(path=store.source_name, chunk=part.chunk)
+            located = error.located(path=store.source_name, chunk=chunk)
             report_damage(located, "its binary layers are left out")
     # What only repeats a run-length layer has no tiles of its own.
     return tuple(layer for layer in found if not layer.emulated)
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    chunk: str
-    parse: Any
-
-
-_PARTS = (
-    _Part(RLE_LAYERS, lambda payload: parse_rle_layers(decode(payload))),
-    _Part(RASTER_LAYERS, decode_raster_layers),
-)
 
 
 def layer_attributes(layer: BinaryLayer) -> dict[str, Any]:
