@@ -23,6 +23,7 @@ __all__ = ["Damage", "DamageReport", "OnDamage", "check_on_damage", "report_dama
 OnDamage: TypeAlias = Literal["raise", "warn", "ignore"]
 """What to do about damage in a file that can be opened nevertheless."""
 
+_CHOICES: Final = get_args(OnDamage)
 _SHOWN: Final = 20
 """So many are told in a message; all are in `DamageReport.texts`."""
 
@@ -62,8 +63,8 @@ def check_on_damage(value: str) -> None:
     ValueError
         If it is something else.
     """
-    if value not in get_args(OnDamage):
-        names = ", ".join(f'"{name}"' for name in get_args(OnDamage))
+    if value not in _CHOICES:
+        names = ", ".join(f'"{name}"' for name in _CHOICES)
         raise ValueError(f"on_damage must be one of {names}, not {value!r}")
 
 

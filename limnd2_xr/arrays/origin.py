@@ -9,20 +9,19 @@ along.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from limnd2_xr.arrays.attrs import document_of
 from limnd2_xr.arrays.dataset import SOURCE_KEY, dataset_of
 from limnd2_xr.arrays.readback import Known
+from limnd2_xr.container.prefetch import read_payload
 from limnd2_xr.damage import DamageReport
 from limnd2_xr.errors import Nd2Error
 from limnd2_xr.frames.chunk_reading import ChunkReader
 from limnd2_xr.frames.opening import find_frames, open_index, read_raw
-from limnd2_xr.frames.store import StoreState
-from limnd2_xr.frames.table import FRAME_FAMILY
-from limnd2_xr.frames.wells import read_wells
+from limnd2_xr.frames.store import found_state
 from limnd2_xr.model.comparison import same
 from limnd2_xr.model.document import Nd2Document
 from limnd2_xr.model.legacy_document import (
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
 
     from limnd2_xr.container.chunk_index import ChunkIndex
     from limnd2_xr.container.source import ByteSource, SourceSpec
+    from limnd2_xr.frames.store import StoreState
     from limnd2_xr.model.raw import RawMetadata
 
 __all__ = ["Origin", "find_origin"]
@@ -126,13 +126,6 @@ class Origin:
                     yield name, read_payload(source, name, entry)
 
 
-def read_payload(source: ByteSource, name: str, entry: Any) -> bytes:
-    """Payload of one chunk, checked against its own header."""
-    from limnd2_xr.container.prefetch import RegionCache
-
-    return RegionCache(source).chunks({name: entry})[name]
-
-
 def find_origin(
     image: xr.DataArray, *, has_events: bool = False
 ) -> tuple[Origin | None, str]:
@@ -215,14 +208,5 @@ def _open(spec: SourceSpec) -> _File:
             raw = read_raw(opened)
             document, records = Nd2Document.from_raw(raw)
             axes, table = find_frames(source, opened, document)
-        state = StoreState(
-            spec=spec,
-            stamp=source.stamp,
-            document=document,
-            records=records,
-            axes=axes,
-            table=table,
-            chunks=opened.index.except_family(FRAME_FAMILY),
-            wells=read_wells(source, opened.index, axes),
-        )
+        state = found_state(spec, opened, document, records, axes, table)
     return _File(state=state, raw=raw, index=opened.index)

@@ -12,9 +12,9 @@ from limnd2_xr.arrays.described import with_attributes
 from limnd2_xr.arrays.description_writing import description_payloads
 from limnd2_xr.arrays.event_writing import event_payloads
 from limnd2_xr.arrays.label_writing import StoredMasks, label_payloads
-from limnd2_xr.arrays.origin import read_payload
 from limnd2_xr.arrays.regions_of_interest import ROI_RASTER
 from limnd2_xr.arrays.roi_writing import roi_payloads
+from limnd2_xr.container.prefetch import read_payload
 from limnd2_xr.container.source import SourceSpec
 from limnd2_xr.container.update import update_chunks
 from limnd2_xr.damage import DamageReport

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from limnd2_xr.container.byte_source import ByteSource
     from limnd2_xr.container.chunk_table import Entry
 
-__all__ = ["RegionCache", "check_entries"]
+__all__ = ["RegionCache", "check_entries", "read_payload"]
 
 _MIN_GAP_NBYTES = 64 * 1024
 _WINDOW_NBYTES = 1 << 20
@@ -164,16 +164,18 @@ class RegionCache:
         max_nbytes
             Larger payloads are not returned either.
         """
-        if entry.nbytes is None or entry.nbytes > max_nbytes:
+        region = bisect_right(self._starts, entry.offset) - 1
+        if region < 0 or entry.nbytes is None or entry.nbytes > max_nbytes:
             return None
-        # The header may be padded to a whole block.
-        end = min(entry.offset + ALIGNMENT + entry.nbytes, self.source.size)
-        if self._held_until(entry.offset) < end:
-            return None
+        held, start = self._data[region], self._starts[region]
+        head = memoryview(held)[entry.offset - start :]
         try:
-            return self.chunks({name: entry})[name]
+            header = parse_header(head, entry.offset, start + len(held))
         except CorruptChunk:
             return None
+        if (header.name, header.data_nbytes) != (name, entry.nbytes):
+            return None
+        return held[header.data_offset - start : header.end - start]
 
     def part(self, name: str, entry: Entry, start: int, nbytes: int) -> bytes:
         """Return a part of a chunk's payload, without reading the rest of it.
@@ -244,6 +246,24 @@ class RegionCache:
             data += self._data[last - 1]
         self._starts[first:last] = [start]
         self._data[first:last] = [data]
+
+
+def read_payload(source: ByteSource, name: str, entry: Entry) -> bytes:
+    """Return the payload of one chunk, checked against its own header.
+
+    Parameters
+    ----------
+    source
+        The open file.
+    name, entry
+        Of the chunk.
+
+    Raises
+    ------
+    CorruptChunk
+        If it is not there, or of another size than listed.
+    """
+    return RegionCache(source).chunks({name: entry})[name]
 
 
 def check_entries(

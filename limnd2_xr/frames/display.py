@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from limnd2_xr.container.prefetch import RegionCache
+from limnd2_xr.container.prefetch import read_payload
 from limnd2_xr.damage import report_damage
 from limnd2_xr.errors import CorruptChunk
 from limnd2_xr.model.display import DISPLAY, channel_ranges, parse_display
@@ -55,7 +55,7 @@ def read_ranges(
     if entry is None:
         return range_table((), [layout.samples] * layout.channels)
     try:
-        payload = RegionCache(source).chunks({DISPLAY: entry})[DISPLAY]
+        payload = read_payload(source, DISPLAY, entry)
     except CorruptChunk as error:
         return _unknown(error, source.name, layout)
     return ranges_in(payload, attributes, layout, source.name)

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from limnd2_xr.container.source import ByteSource, FileStamp
     from limnd2_xr.damage import OnDamage
+    from limnd2_xr.frames.opening import SoundIndex
     from limnd2_xr.frames.planner import AxisKey
     from limnd2_xr.frames.table import FrameTable
     from limnd2_xr.model.axes import Axes
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from limnd2_xr.model.records import FrameRecords
     from limnd2_xr.model.wells import PositionWells
 
-__all__ = ["FrameStore", "MissingFrames", "StoreState"]
+__all__ = ["FrameStore", "MissingFrames", "StoreState", "found_state"]
 
 MissingFrames = Literal["fill", "raise"]
 """What to do about frames that the loops ask for and the file lacks."""
@@ -186,7 +187,8 @@ class FrameStore:
             with DamageReport(spec.name, on_damage) as report:
                 state = _find_out(spec, source)
                 _report_missing(state, missing)
-            state = replace(state, damage=report.texts, on_damage=on_damage)
+            if (report.texts, on_damage) != (state.damage, state.on_damage):
+                state = replace(state, damage=report.texts, on_damage=on_damage)
         except Nd2Error as error:
             source.close()
             if error.path is None:
@@ -464,15 +466,40 @@ def _find_out(spec: SourceSpec, source: ByteSource) -> StoreState:
         return _find_out_legacy(spec, source)
     document, records = read_metadata(opened)
     axes, table = find_frames(source, opened, document)
+    return found_state(spec, opened, document, records, axes, table)
+
+
+def found_state(
+    spec: SourceSpec,
+    opened: SoundIndex,
+    document: Nd2Document,
+    records: FrameRecords,
+    axes: Axes,
+    table: FrameTable,
+) -> StoreState:
+    """Return what opening a file found out, with the wells of its positions.
+
+    Parameters
+    ----------
+    spec
+        The file.
+    opened, document, records, axes, table
+        What was read of it.
+
+    Warns
+    -----
+    Nd2Warning
+        If the chunk of wells is damaged.
+    """
     return StoreState(
         spec=spec,
-        stamp=source.stamp,
+        stamp=opened.source.stamp,
         document=document,
         records=records,
         axes=axes,
         table=table,
         chunks=opened.index.except_family(FRAME_FAMILY),
-        wells=read_wells(source, opened.index, axes),
+        wells=read_wells(opened.source, opened.index, axes),
         display=opened.held(DISPLAY),
         is_unfinished=opened.is_unfinished,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from limnd2_xr.container.prefetch import RegionCache
+from limnd2_xr.container.prefetch import read_payload
 from limnd2_xr.damage import report_damage
 from limnd2_xr.errors import CorruptChunk
 from limnd2_xr.model.frame_wells import FRAME_WELLS, decode_well_table
@@ -42,7 +42,7 @@ def read_wells(
     if entry is None:
         return None
     try:
-        payload = RegionCache(source).chunks({FRAME_WELLS: entry})[FRAME_WELLS]
+        payload = read_payload(source, FRAME_WELLS, entry)
         return wells_of_positions(decode_well_table(payload), axes)
     except CorruptChunk as error:
         located = error.located(path=source.name, chunk=FRAME_WELLS)

@@ -209,8 +209,8 @@ class Optics(LightPath):
         plane = next(iter(stored_planes(planes)), Level())
         first = sample_setting(sample_settings(planes), plane)
         path = parse_light_path(picture, first, optics_text)
-        if not path.camera:
-            path = replace(path, camera=plane_camera(plane))
+        if not path.camera and (camera := plane_camera(plane)):
+            path = replace(path, camera=camera)
         # before the flag existed a size above zero was enough
         calibrated = flag(picture, "bCalibrated", default=True)
         return cls(

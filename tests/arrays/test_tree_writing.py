@@ -13,7 +13,7 @@ import xarray as xr
 import limnd2_xr
 from limnd2_xr.arrays.carried import ordinary_chunks
 from limnd2_xr.arrays.chunk_access import source_of
-from limnd2_xr.arrays.origin import read_payload
+from limnd2_xr.container.prefetch import read_payload
 from limnd2_xr.frames.opening import open_index
 from limnd2_xr.model.roi_tree import rois_tree
 from limnd2_xr.model.rois import ROI_CHUNK, Roi
@@ -68,7 +68,9 @@ def payloads(path: Path) -> dict[str, bytes]:
     with spec.open() as source:
         index = open_index(source).index
         names = [*index.names(), *ordinary_chunks(index)]
-        return {name: read_payload(source, name, index.find(name)) for name in names}
+        entries = {name: index.find(name) for name in names}
+        assert all(entries.values())
+        return {n: read_payload(source, n, e) for n, e in entries.items() if e}
 
 
 def written(tree: xr.DataTree, path: Path, **options: Any) -> dict[str, xr.Dataset]:

@@ -12,7 +12,7 @@ import xarray as xr
 
 import limnd2_xr
 from limnd2_xr.arrays import write as array_writer
-from limnd2_xr.arrays.origin import read_payload
+from limnd2_xr.container.prefetch import read_payload
 from limnd2_xr.container.source import SourceSpec
 from limnd2_xr.frames.opening import open_index
 from limnd2_xr.testing.synthetic import (

@@ -16,7 +16,7 @@ import xarray as xr
 from hypothesis import event, given
 
 from limnd2_xr import Nd2Error, Nd2Warning
-from limnd2_xr.arrays.origin import read_payload
+from limnd2_xr.container.prefetch import read_payload
 from limnd2_xr.container.source import SourceSpec
 from limnd2_xr.frames.opening import open_index
 from limnd2_xr.testing.strategies import specs
