@@ -10,7 +10,8 @@ rounds are compared.
 
 Reading is compared with nd2 (PyPI) and with the raw time: `os.preadv` of the same bytes into
 fresh memory, one thread. Writing is compared with `os.pwrite` of the same bytes in pieces of
-16 MiB, with `zlib` level 1 on one thread and, where it is installed, with limnd2.
+16 MiB, with `zlib` level 1 on one thread and, where it is installed, with limnd2. What is
+shown as scale has peers of its own: nd2 through its own best call, one process, no package.
 
 The last columns say what this package promises, and whether it kept that; with --check a
 broken promise is exit status 1.
@@ -34,7 +35,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 from benchmarks import _files as files
-from comparison import reading, writing
+from comparison import reading, scale, writing
 from comparison.case import SECTIONS
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ SETTLED_SECONDS = 1.5
 
 def cases() -> dict[str, Case]:
     """All cases by name."""
-    return dict([*reading.cases(), *writing.cases()])
+    return dict([*reading.cases(), *writing.cases(), *scale.cases()])
 
 
 # ---- measuring ------------------------------------------------------------------------
@@ -71,9 +72,15 @@ def measure_here(case: Case, side: str, path: Path) -> dict[str, Any]:
             work.clean()
             if turn and now - begin > SETTLED_SECONDS:
                 break
+        counted = dict(work.figures())
     finally:
         work.close()
-    return {"seconds": best, "result": shown, "peak_mb": peak_nbytes() / 1e6}
+    return {
+        "seconds": best,
+        "result": shown,
+        "peak_mb": peak_nbytes() / 1e6,
+        "counted": counted,
+    }
 
 
 def peak_nbytes() -> int:
@@ -111,6 +118,8 @@ class Row:
     """Median of each side."""
     figures: dict[str, float]
     """What promises are about."""
+    promised: list[str]
+    """Names of the figures that promises are about."""
     promises: dict[str, bool]
     """Each promise, and whether it was kept."""
     extras: dict[str, float]
@@ -124,16 +133,23 @@ def run_case(name: str, case: Case, path: Path, rounds: int) -> Row:
     for turn in range(rounds):
         for side in sides if turn % 2 == 0 else reversed(sides):
             measured[side].append(measure(name, side, path))
-    if case.section == "reading":
-        theirs, ours = (measured[side][-1]["result"] for side in ("nd2", "ours"))
+    compared = {"reading": {"nd2"}, "scale": set(case.sides)}.get(case.section, set())
+    for side in sorted(compared):
+        theirs, ours = (measured[one][-1]["result"] for one in (side, "ours"))
         if theirs != ours:
-            raise SystemExit(f"{name}: nd2 got {theirs}, this package {ours}")
+            raise SystemExit(f"{name}: {side} got {theirs}, this package {ours}")
     middle = {
         side: statistics.median(one["seconds"] for one in all_)
         for side, all_ in measured.items()
     }
     figures = {"ours MB": max(one["peak_mb"] for one in measured["ours"])}
+    counted = {side: measured[side][-1]["counted"] for side in case.sides}
+    figures |= {f"ours {what}": count for what, count in counted["ours"].items()}
     for other in case.sides:
+        figures[f"ours-{other} ms"] = 1e3 * (middle["ours"] - middle[other])
+        for what in counted["ours"].keys() & counted[other].keys():
+            ratio = counted[other][what] / max(counted["ours"][what], 1)
+            figures[f"{other}/ours {what}"] = ratio
         figures[f"{other}/ours"] = middle[other] / middle["ours"]
         figures[f"ours/{other}"] = middle["ours"] / middle[other]
         if case.section == "writing":
@@ -145,6 +161,7 @@ def run_case(name: str, case: Case, path: Path, rounds: int) -> Row:
         title=case.title,
         seconds={side: middle[side] for side in case.sides},
         figures=figures,
+        promised=[promise.figure for promise in case.promises],
         promises={str(promise): promise.is_kept(figures) for promise in case.promises},
         extras={side: middle[side] for side in case.extras},
     )
@@ -178,6 +195,9 @@ def table(rows: list[Row], sides: list[str]) -> str:
     ]
     if rows[0].section == "writing":
         figures += ["ours/zlib 1 bytes", "ours MB"]
+    if rows[0].section == "scale":  # each has figures of its own
+        named = [name for row in rows for name in row.promised if name not in figures]
+        figures += dict.fromkeys(named)
     head = ["case", *(f"{side} ms" for side in sides), *figures, "promised", "kept?"]
     body = []
     for row in rows:
@@ -185,9 +205,7 @@ def table(rows: list[Row], sides: list[str]) -> str:
             f"{row.seconds[s] * 1e3:.2f}" if s in row.seconds else "" for s in sides
         ]
         shown = [
-            f"{row.figures[f]:.{0 if f == 'ours MB' else 3 if 'bytes' in f else 2}f}"
-            if f in row.figures
-            else ""
+            f"{row.figures[f]:.{decimals(f)}f}" if f in row.figures else ""
             for f in figures
         ]
         promised = ", ".join(row.promises) or "-"
@@ -202,6 +220,13 @@ def table(rows: list[Row], sides: list[str]) -> str:
         ).rstrip()
         for line in (head, *body)
     )
+
+
+def decimals(figure: str) -> int:
+    """Return how many decimals of a figure say something."""
+    if "/" not in figure:
+        return 0
+    return 3 if "bytes" in figure else 2
 
 
 # ---- the command ----------------------------------------------------------------------
@@ -243,6 +268,8 @@ def chosen(known: dict[str, Case], wanted: str | None) -> list[str]:
 
 def place_of(case: Case, folder: Path, *, quick: bool) -> Path:
     """Return the file to be read, or in the folder to write to, what is to be written."""
+    if not case.file:
+        return folder
     if case.section == "writing":
         return folder / f"{case.file}.{'quick' if quick else 'full'}"
     path = Path(case.file)

@@ -12,7 +12,13 @@ from limnd2_xr.container.source import observe_reads
 from limnd2_xr.frames.masks import encode_rle
 from limnd2_xr.frames.store import FrameStore
 from limnd2_xr.model.layers import RLE_LAYERS, new_rle_layer, rle_layers_tree
-from limnd2_xr.testing.synthetic import ChannelSpec, SyntheticSpec, TimeLoop, write
+from limnd2_xr.testing.synthetic import (
+    ChannelSpec,
+    SyntheticSpec,
+    TimeLoop,
+    ZLoop,
+    write,
+)
 from limnd2_xr.variants import xml
 
 if TYPE_CHECKING:
@@ -33,7 +39,8 @@ def make(kind: str, folder: Path, *, quick: bool) -> Path:
     Parameters
     ----------
     kind
-        ``stack``, ``two_channels``, ``zlib``, ``tiny``, ``long_map`` or ``masks``.
+        ``stack``, ``two_channels``, ``zlib``, ``tiny``, ``many``, ``z_stacks``,
+        ``long_stack``, ``long_map`` or ``masks``.
     folder
         Where to write it.
     quick
@@ -70,6 +77,24 @@ def tiny(*, quick: bool) -> SyntheticSpec:
     return SyntheticSpec(
         loops=(TimeLoop(2_000 if quick else 20_000),), width=16, height=16
     )
+
+
+def many(*, quick: bool) -> SyntheticSpec:
+    """A hundred thousand frames."""
+    return SyntheticSpec(
+        loops=(TimeLoop(10_000 if quick else 100_000),), width=16, height=16
+    )
+
+
+def z_stacks(*, quick: bool) -> SyntheticSpec:
+    """Two gigabytes of large compressed frames, a stack at each time."""
+    loops = (TimeLoop(1 if quick else 8), ZLoop(50))
+    return _large(loops, compression="zlib", compression_level=1)
+
+
+def long_stack(*, quick: bool) -> SyntheticSpec:
+    """Four gigabytes of large frames."""
+    return _large(64 if quick else 512)
 
 
 def long_map(*, quick: bool) -> SyntheticSpec:
@@ -147,10 +172,15 @@ def reads_of(work: Callable[[], object]) -> int:
     return len(seen)
 
 
-def _large(count: int, names: tuple[str, ...] = ("GFP",), **more: Any) -> SyntheticSpec:
+def _large(
+    loops: int | tuple[TimeLoop | ZLoop, ...],
+    names: tuple[str, ...] = ("GFP",),
+    **more: Any,
+) -> SyntheticSpec:
+    """Return a file of large frames: so many times, or of these loops."""
     noise = PhotonNoise(len(names))
     return SyntheticSpec(
-        loops=(TimeLoop(count),),
+        loops=(TimeLoop(loops),) if isinstance(loops, int) else loops,
         width=2048,
         height=2048,
         channels=tuple(map(ChannelSpec, names)),
@@ -187,6 +217,9 @@ _SPECS: dict[str, Callable[..., SyntheticSpec]] = {
     "two_channels": two_channels,
     "zlib": zlib,
     "tiny": tiny,
+    "many": many,
+    "z_stacks": z_stacks,
+    "long_stack": long_stack,
     "long_map": long_map,
     "masks": masks,
 }

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 SECTIONS = {
     "reading": ("raw", "nd2", "ours"),
     "writing": ("raw", "zlib 1", "limnd2", "ours"),
+    "scale": ("without", "direct", "nd2", "1 process", "ours"),
 }
 """The sides that are compared; not every case has all of them."""
 
@@ -29,6 +30,8 @@ class Work:
     """Called once, at the end."""
     clean: Callable[[], None] = lambda: None
     """Called after each run."""
+    figures: Callable[[], Mapping[str, float]] = dict
+    """Called after the last run: what was counted of one, such as ``bytes``."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,8 @@ class Promise:
     """A limit for one of the figures of a case."""
 
     figure: str
-    """``nd2/ours`` (times), ``ours/zlib 1 bytes`` or ``ours MB`` (memory at its peak)."""
+    """``nd2/ours`` (times), ``ours-without ms`` (their difference), ``ours MB`` (memory at
+    its peak), ``ours requests`` or ``nd2/ours requests`` (what `Work.figures` counts)."""
     comparison: Literal["<=", ">="]
     limit: float
 
@@ -52,10 +56,10 @@ class Promise:
 class Case:
     """One piece of work."""
 
-    section: Literal["reading", "writing"]
+    section: Literal["reading", "writing", "scale"]
     title: str
     file: str
-    """What is read: a path, or what `_files.make` knows; or what is written."""
+    """What is read: a path, or what `_files.make` knows; or what is written; or nothing."""
     sides: dict[str, Callable[[Path], Work]]
     """Gets the file, or the folder to write to; ``ours`` is among them."""
     promises: tuple[Promise, ...] = ()
