@@ -27,6 +27,7 @@ from limnd2_xr.frames.legacy_reader import CodestreamTable, LegacyReader
 from limnd2_xr.frames.opening import find_frames, open_index, read_metadata
 from limnd2_xr.frames.planner import normalize, outer_shape, pick_array
 from limnd2_xr.frames.reader import FrameReader, FrameSelection
+from limnd2_xr.frames.stored_frames import StoredFrames
 from limnd2_xr.frames.table import FRAME_FAMILY
 from limnd2_xr.frames.wells import read_wells
 from limnd2_xr.model.display import DISPLAY
@@ -268,6 +269,11 @@ class FrameStore:
         return self._source.name
 
     @property
+    def requests(self) -> int:
+        """Reads at the same time that make sense: 1 for disks, several for servers."""
+        return self._source.requests
+
+    @property
     def file_nbytes(self) -> int:
         """Size of the file in bytes."""
         return self._source.size
@@ -325,6 +331,44 @@ class FrameStore:
         self._reader.read_into(out, selection)
         kept = [n for n, k in zip(selected, key, strict=True) if not _is_scalar(k)]
         return out.reshape(kept)
+
+    def read_frame(self, number: int) -> NDArray[Any]:
+        """Pixels of one frame by its sequence number, zeros where it is missing.
+
+        Returns
+        -------
+        ndarray
+            Of shape (C, Y, X) and, for RGB, S; a new array.
+
+        Raises
+        ------
+        CorruptChunk
+            If the frame is damaged.
+        """
+        layout = self.table.layout
+        out = np.empty((1, *layout.frame_shape), dtype=layout.dtype)
+        picks = [slice(0, length, 1) for length in layout.frame_shape]
+        selection = FrameSelection(
+            sequence=np.array([number], dtype=np.int64),
+            channels=picks[0],
+            rows=picks[1],
+            columns=picks[2],
+            samples=picks[3] if layout.samples > 1 else None,
+        )
+        self._reader.read_into(out, selection)
+        pixels: NDArray[Any] = out[0]
+        return pixels
+
+    @cached_property
+    def stored(self) -> StoredFrames:
+        """Bytes of the frames as they lie in the file.
+
+        Raises
+        ------
+        UnsupportedFeature
+            If frames are stored neither plain nor as zlib streams.
+        """
+        return StoredFrames(self._source, self.table, self.records.times_ms)
 
     def read_chunk(self, name: str) -> bytes:
         """Payload of one chunk that is no frame, as stored.
