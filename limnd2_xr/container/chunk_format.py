@@ -46,7 +46,7 @@ MAX_NAME_NBYTES = 65536
 FOOTER = struct.Struct("<32sQ")
 _HEADER = struct.Struct("<4sIQ")
 _VERSION = re.compile(rb"Ver(\d{1,4})\.(\d{1,4})")
-_CONTROL_BYTES = bytes([*range(0x20), 0x7F])
+_NAME = re.compile(rb"[^\x00-\x1f\x7f!]++!")
 
 
 class LegacyFormat(UnsupportedFeature):
@@ -91,11 +91,7 @@ def align(offset: int) -> int:
 
 def is_chunk_name(name: bytes) -> bool:
     """Tell whether `name` can be a chunk's: no control bytes, one ``!``, at its end."""
-    return (
-        1 < len(name) <= MAX_NAME_NBYTES
-        and name.find(b"!") == len(name) - 1
-        and len(name.translate(None, _CONTROL_BYTES)) == len(name)
-    )
+    return len(name) <= MAX_NAME_NBYTES and _NAME.fullmatch(name) is not None
 
 
 def parse_header(data: bytes | memoryview, offset: int, limit: int) -> ChunkHeader:

@@ -47,6 +47,8 @@ def split_name(name: str) -> tuple[str, int] | None:
     >>> split_name("CustomData|X!"), split_name("ImageDataSeq|012!")
     (None, None)
     """
+    if not name[-2:-1].isdigit():  # most names
+        return None
     prefix, bar, digits = name[:-1].rpartition("|")
     if not bar or not prefix or not (digits.isascii() and digits.isdigit()):
         return None

@@ -28,6 +28,7 @@ from limnd2_xr.model.raw import (
     ATTRIBUTES,
     DATA_CHUNKS,
     EXPERIMENT,
+    METADATA_CHUNKS,
     PICTURE,
     RawMetadata,
     chunks_to_read,
@@ -170,8 +171,9 @@ def _report_map(
 
 
 def _metadata_entries(index: ChunkIndex) -> dict[str, Entry]:
-    trees, plain = chunks_to_read(index)
-    return {name: entry for name in (*trees, *plain) if (entry := index.find(name))}
+    present = {name: entry for name in METADATA_CHUNKS if (entry := index.find(name))}
+    trees, plain = chunks_to_read(present)
+    return {name: present[name] for name in (*trees, *plain)}
 
 
 def _compare(

@@ -58,6 +58,10 @@ class Axes:
     their order if not given."""
     extra_frames: int = 0
     """Frames of the file that the loops do not reach."""
+    dims: tuple[Dim, ...] = field(init=False, repr=False, compare=False)
+    """Dims of the file, in array order."""
+    shape: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    """Length of each dim."""
     contributions: tuple[npt.NDArray[np.int64], ...] = field(
         init=False, repr=False, compare=False
     )
@@ -67,6 +71,10 @@ class Axes:
         if not self.loop_numbers:
             numbers = tuple(range(len(self.nesting)))
             object.__setattr__(self, "loop_numbers", numbers)
+        names = {dim for dim, _ in self.nesting}
+        dims = tuple(dim for dim in DIM_ORDER if dim in names)
+        object.__setattr__(self, "dims", dims)
+        object.__setattr__(self, "shape", self._lengths(self.nesting))
         found = tuple(self._contribution(dim) for dim in self.dims)
         for array in found:
             array.flags.writeable = False
@@ -124,17 +132,6 @@ class Axes:
             loop_numbers=numbers,
             extra_frames=max(frames - math.prod(counts), 0) if counts else 0,
         )
-
-    @property
-    def dims(self) -> tuple[Dim, ...]:
-        """Dims of the file, in array order."""
-        names = {dim for dim, _ in self.nesting}
-        return tuple(dim for dim in DIM_ORDER if dim in names)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Length of each dim."""
-        return self._lengths(self.nesting)
 
     @property
     def declared_shape(self) -> tuple[int, ...]:

@@ -18,8 +18,7 @@ from limnd2_xr.model.modality import (
 )
 from limnd2_xr.model.optics import (
     LightPath,
-    parse_light_path,
-    plane_camera,
+    plane_light_path,
     sample_setting,
     sample_settings,
     stored_planes,
@@ -154,7 +153,9 @@ def parse_channels(
         return default_channels(attributes)
     return uniform_channels(
         [
-            replace(channel, component_count=count)
+            channel
+            if channel.component_count == count
+            else replace(channel, component_count=count)
             for channel, count in zip(found, counts, strict=True)
         ]
     )
@@ -312,7 +313,7 @@ def parse_channel(
     CorruptChunk
         If a field has the wrong type.
     """
-    path = parse_light_path(picture, setting, optics_text)
+    path = plane_light_path(picture, plane, setting, optics_text)
     count = integer(plane, "uiCompCount", 1)
     if not 0 <= count <= _MAX_CHANNELS:
         raise CorruptChunk(f"field uiCompCount of plane {index} is {count}")
@@ -329,8 +330,6 @@ def parse_channel(
     exposure = positive(setting, "dExposureTime") or positive(camera, "dExposure")
     filter_path = plane.level("pFilterPath", create=True)
     filters = filter_path.level("m_pFilter", create=True)
-    if not path.camera:
-        path = replace(path, camera=plane_camera(plane))
     return Channel(
         name=text(plane, "sDescription", "sOpticalConfigName"),
         component_count=count,

@@ -14,7 +14,7 @@ from limnd2_xr.model.attributes import Attributes
 from limnd2_xr.model.axes import Axes
 from limnd2_xr.model.channels import Channel, default_channels, parse_channels
 from limnd2_xr.model.experiment import Experiment, parse_experiment
-from limnd2_xr.model.optics import Optics, magnification_of_name
+from limnd2_xr.model.optics import LightPath, Optics, magnification_of_name
 from limnd2_xr.model.picture import Acquisition, Picture, acquisition_start
 from limnd2_xr.model.records import (
     FrameRecords,
@@ -239,7 +239,7 @@ def parse_document(
         experiment=loops.parse("loops", parse_experiment) or Experiment(),
         channels=channels or default_channels(attributes),
         picture=picture.parse("stage position", Picture.from_raw) or Picture(),
-        optics=_optics(picture, calibration, text.optics),
+        optics=_optics(picture, calibration, text.optics, channels),
         acquisition=_acquisition(raw, picture),
         text=text,
         software=software or Software(),
@@ -309,10 +309,17 @@ def _attributes(raw: RawMetadata) -> Attributes:
         raise _in_chunk(error, name) from None
 
 
-def _optics(picture: _Chunk, calibration: _Chunk, optics_text: str) -> Optics:
+def _optics(
+    picture: _Chunk,
+    calibration: _Chunk,
+    optics_text: str,
+    channels: tuple[Channel, ...] | None,
+) -> Optics:
+    path = channels[0].light_path if channels else LightPath()
+    known = path if path != LightPath() else None  # none if they stand in for planes
     if picture.name is not None:
         found = picture.parse(
-            "optics", lambda level: Optics.from_raw(level, None, optics_text)
+            "optics", lambda level: Optics.from_raw(level, None, optics_text, known)
         )
         return found or Optics()
     found = calibration.parse(

@@ -112,8 +112,11 @@ def as_real(value: Value, name: str) -> float:
 
 def finite(level: Level, name: str) -> float | None:
     """Return the number of a field, None where it is absent, NaN or infinite."""
-    value = real(level, name, math.nan)
-    return value if math.isfinite(value) else None
+    value = level.get(name)
+    if value is None:
+        return None
+    number = value if type(value) is float else as_real(value, name)
+    return number if math.isfinite(number) else None
 
 
 def positive(level: Level, name: str) -> float | None:
@@ -137,7 +140,7 @@ def text(level: Level, *names: str) -> str:
     for name in names:
         value = level.get(name)
         if isinstance(value, str) and value not in ("", "N/A"):
-            return _HALF_PAIR.sub("\ufffd", value)
+            return value if value.isascii() else _HALF_PAIR.sub("\ufffd", value)
     return ""
 
 

@@ -25,7 +25,7 @@ __all__ = [
     "Optics",
     "magnification_of_name",
     "parse_light_path",
-    "plane_camera",
+    "plane_light_path",
     "sample_setting",
     "sample_settings",
     "stored_planes",
@@ -105,6 +105,16 @@ def parse_light_path(
     )
 
 
+def plane_light_path(
+    picture: Level, plane: Level, setting: Level, optics_text: str = ""
+) -> LightPath:
+    """Return the same for one plane, which in format 2.x may name the camera itself."""
+    path = parse_light_path(picture, setting, optics_text)
+    if path.camera or not (camera := _plane_camera(plane)):
+        return path
+    return replace(path, camera=camera)
+
+
 def magnification_of_name(name: str) -> float | None:
     """Return the number before the ``x`` in the name of an objective, None without.
 
@@ -126,7 +136,7 @@ def stored_planes(planes: Level) -> list[Level]:
     return [unwrap(plane) for plane in levels_by_number(stored)]
 
 
-def plane_camera(plane: Level) -> str:
+def _plane_camera(plane: Level) -> str:
     """Return the camera that a plane of format 2.x names itself (FORMAT 8.3)."""
     return text(plane.level("sCameraSetting", create=True), "sCameraName")
 
@@ -166,7 +176,11 @@ class Optics(LightPath):
 
     @classmethod
     def from_raw(
-        cls, picture: Level | None, calibration: Level | None, optics_text: str = ""
+        cls,
+        picture: Level | None,
+        calibration: Level | None,
+        optics_text: str = "",
+        light_path: LightPath | None = None,
     ) -> Optics:
         """Take optics and calibration from where the file has them.
 
@@ -181,6 +195,8 @@ class Optics(LightPath):
             Decoded ``SLxCalibration``, None if the file has none.
         optics_text
             What the text info says about the optics.
+        light_path
+            That of the first plane of the picture, if it is known already.
 
         Raises
         ------
@@ -208,9 +224,7 @@ class Optics(LightPath):
         planes = picture.level("sPicturePlanes", create=True)
         plane = next(iter(stored_planes(planes)), Level())
         first = sample_setting(sample_settings(planes), plane)
-        path = parse_light_path(picture, first, optics_text)
-        if not path.camera and (camera := plane_camera(plane)):
-            path = replace(path, camera=camera)
+        path = light_path or plane_light_path(picture, plane, first, optics_text)
         # before the flag existed a size above zero was enough
         calibrated = flag(picture, "bCalibrated", default=True)
         return cls(
@@ -222,8 +236,11 @@ class Optics(LightPath):
         )
 
 
+_LIGHT_PATH: Final = tuple(item.name for item in fields(LightPath))
+
+
 def _fields(path: LightPath) -> dict[str, Any]:
-    return {item.name: getattr(path, item.name) for item in fields(path)}
+    return {name: getattr(path, name) for name in _LIGHT_PATH}
 
 
 def _camera_to_stage(

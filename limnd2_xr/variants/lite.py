@@ -48,11 +48,17 @@ __all__ = [
     "looks_like_lite",
 ]
 
-PENDING_NBYTES = 1024
+PENDING_NBYTES = 512
 """Levels larger than this wait to be decoded, where the caller allows that."""
+
+_NAMES: dict[bytes, str] = {}
+"""Names as stored and as text: files have the same few hundred in common."""
+_MAX_NAMES = 4096  # of 508 bytes each at most
 
 _MAX_DEFLATE_RATIO = 64  # more than that no tree of names and values is compressed
 _FREE_NBYTES = 2**26  # unless it is small
+
+_U32, _I32, _F64, _U64 = (s.unpack_from for s in (U32, I32, F64, U64))
 
 
 def decode(data: bytes | bytearray | memoryview, *, lazy: bool = False) -> Level:
@@ -158,8 +164,8 @@ def _decode_records(
     """
     names, kinds, values = root.names, root.kinds, root.values
     stack: list[tuple[list[str], list[Kind], list[Value], int, int, int]] = []
-    known: dict[bytes, str] = {}  # names repeat hundreds of times
-    u32, i32, f64, u64 = (s.unpack_from for s in (U32, I32, F64, U64))
+    known = _NAMES.get
+    u32, i32, f64, u64 = _U32, _I32, _F64, _U64
     find = data.find
     pending_nbytes = PENDING_NBYTES if lazy else len(data) + 1
     # Where the children of the open level begin and must stop, how many it announced.
@@ -174,10 +180,8 @@ def _decode_records(
                 if units:
                     raw = data[at : at + 2 * units]
                     at += 2 * units
-                    found = known.get(raw)
-                    if found is None:
-                        known[raw] = found = _name(raw, units, offset)
-                    name = found
+                    found = known(raw)
+                    name = _name(raw, units, offset) if found is None else found
                 else:
                     name = ""
                 value: Value
@@ -273,9 +277,14 @@ def _decode_records(
 
 
 def _name(raw: bytes, units: int, offset: int) -> str:
+    """Decode a name that is not known yet, and remember it."""
     if len(raw) != 2 * units or raw[-2:] != b"\0\0":
         raise CorruptChunk("record name is not terminated", offset=offset)
-    return utf_16_le_decode(raw[:-2], "surrogatepass", True)[0]
+    if len(_NAMES) >= _MAX_NAMES:  # of files with names of their own
+        _NAMES.clear()
+    name = utf_16_le_decode(raw[:-2], "surrogatepass", True)[0]
+    _NAMES[raw] = name
+    return name
 
 
 def looks_like_lite(data: bytes | bytearray | memoryview) -> bool:

@@ -80,10 +80,11 @@ class Level:
 
     def __getitem__(self, name: str) -> Value:
         names = self.names
-        if name not in names:
-            raise KeyError(name)
-        if names.count(name) == 1:
+        count = names.count(name)
+        if count == 1:
             return self.values[names.index(name)]
+        if not count:
+            raise KeyError(name)
         return self.values[len(names) - 1 - names[::-1].index(name)]
 
     def __eq__(self, other: object) -> bool:
@@ -106,7 +107,11 @@ class Level:
 
     def get(self, name: str, default: Any = None) -> Any:
         """Value of the last child called `name`, or `default`."""
-        return self[name] if name in self.names else default
+        names = self.names
+        count = names.count(name)
+        if not count:
+            return default
+        return self.values[names.index(name)] if count == 1 else self[name]
 
     @overload
     def level(self, name: str, *, create: Literal[True]) -> Level: ...

@@ -1,4 +1,4 @@
-"""The vectorised map parser against a plain one, on any map and any bytes."""
+"""The map parsers against a plain one, on any map and any bytes."""
 
 from __future__ import annotations
 
@@ -18,12 +18,20 @@ from limnd2_xr.container.chunk_index import ChunkIndex, Entry
 from limnd2_xr.errors import CorruptChunk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 MAP_SIGNATURE = b"ND2 CHUNK MAP SIGNATURE 0000001!"
 TERMINATOR = MAP_SIGNATURE + struct.pack("<Q", 12345)
 
 MakeMap: TypeAlias = "Callable[..., bytes]"
+
+
+@pytest.fixture(autouse=True, scope="module", params=[0, 1 << 13])
+def few_nbytes(request: pytest.FixtureRequest) -> Iterator[None]:
+    """All of it with numpy, and short maps record by record."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chunk_map, "_FEW_NBYTES", request.param)
+        yield
 
 
 def plain_parse(payload: bytes) -> dict[str, Entry]:
