@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
+from limnd2_xr.accessor.exporting import ExportAccessor
 from limnd2_xr.accessor.reading import Nd2FileAccessor
 from limnd2_xr.accessor.writing import write
 
@@ -24,7 +25,7 @@ __all__ = ["Nd2DataArrayAccessor"]
 
 
 @xr.register_dataarray_accessor("nd2")
-class Nd2DataArrayAccessor(Nd2FileAccessor):
+class Nd2DataArrayAccessor(ExportAccessor, Nd2FileAccessor):
     """``da.nd2``: the file behind an array, and writing it."""
 
     def sel_well(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
+from limnd2_xr.accessor.exporting import ExportAccessor
 from limnd2_xr.accessor.reading import Nd2FileAccessor, remembered
 from limnd2_xr.accessor.writing import write
 
@@ -23,7 +24,7 @@ __all__ = ["Nd2DatasetAccessor"]
 
 
 @xr.register_dataset_accessor("nd2")
-class Nd2DatasetAccessor(Nd2FileAccessor):
+class Nd2DatasetAccessor(ExportAccessor, Nd2FileAccessor):
     """``ds.nd2``: the file behind a dataset, and writing it."""
 
     def refresh(self) -> xr.Dataset:

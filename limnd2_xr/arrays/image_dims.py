@@ -15,10 +15,17 @@ _DIMS: Final = ("U", "T", "P", "Z", "C", "Y", "X", "S")
 _RGB: Final = ("R", "G", "B")
 
 
-def with_image_dims(image: xr.DataArray) -> xr.DataArray:
+def with_image_dims(image: xr.DataArray, *, stored_dtype: bool = True) -> xr.DataArray:
     """Give the array C, Y and X, refuse what no file has, turn samples to R, G, B.
 
     Coordinates are loaded, all at once: they are looked at again and again.
+
+    Parameters
+    ----------
+    image
+        Pixels with coordinates.
+    stored_dtype
+        Refuse pixels of a type that no .nd2 file holds.
     """
     strange = [str(dim) for dim in image.dims if dim not in _DIMS]
     if strange:
@@ -33,7 +40,8 @@ def with_image_dims(image: xr.DataArray) -> xr.DataArray:
         )
     if not image.size:
         raise ValueError(f"the array is empty: {dict(image.sizes)}")
-    check_dtype(image.dtype)
+    if stored_dtype:
+        check_dtype(image.dtype)
     image = _with_loaded_coordinates(image)
     if "C" not in image.dims:
         image = image.expand_dims("C")

@@ -1,0 +1,482 @@
+"""The image that is exported: its frames, channels and sizes, and the file behind it.
+
+Everything is taken from the array as it is now, selected and edited; the document that
+it remembers fills in what coordinates and attributes do not tell, as for writing .nd2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import xarray as xr
+
+from limnd2_xr.arrays.attrs import document_of
+from limnd2_xr.arrays.dataset import image_of
+from limnd2_xr.arrays.described import with_attributes
+from limnd2_xr.arrays.described_channels import described_channels
+from limnd2_xr.arrays.described_loops import loop_order, steps_of
+from limnd2_xr.arrays.image_dims import with_image_dims
+from limnd2_xr.arrays.origin import find_origin
+from limnd2_xr.arrays.readback import Known
+from limnd2_xr.arrays.units import has_unit, in_unit, moment_of, stated_step
+from limnd2_xr.errors import UnsupportedDtype, warn_user
+from limnd2_xr.model.attributes import Attributes
+from limnd2_xr.model.channels import channel_names
+from limnd2_xr.model.document import Nd2Document
+from limnd2_xr.model.legacy_document import is_legacy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from limnd2_xr.arrays.origin import Origin
+    from limnd2_xr.arrays.units import Unit
+    from limnd2_xr.model.channels import Channel
+
+__all__ = ["PIXEL_TYPES", "ExportImage", "SinglePosition"]
+
+PIXEL_TYPES: Final = {
+    "int8": "int8",
+    "int16": "int16",
+    "int32": "int32",
+    "uint8": "uint8",
+    "uint16": "uint16",
+    "uint32": "uint32",
+    "float32": "float",
+    "float64": "double",
+}
+"""Pixel types of OME by dtype."""
+
+EDITABLE: Final = (
+    "objective",
+    "magnification",
+    "numerical_aperture",
+    "refractive_index",
+    "zoom",
+    "camera",
+    "microscope",
+    "description",
+    "author",
+    "sample",
+    "software",
+    "software_version",
+)
+"""Attributes that say the same as the document, unless they were edited."""
+POSITION_DIMS: Final = ("U", "P")
+"""Dims that an OME image has not: each index along them is an image of its own."""
+PLANE_DIMS: Final = ("T", "Z")
+"""Loop dims that an OME image has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SinglePosition:
+    """One position of an image: what becomes one image of the export."""
+
+    number: int
+    """Counted from 0 over all positions."""
+    index: dict[str, int]
+    """Index along those of U and P that there are."""
+    name: str
+    """Unique among the positions if the labels are."""
+    image: xr.DataArray = field(repr=False)
+    """Over those of T and Z that there are, in storage order, then C, Y, X and S."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportImage:
+    """An image to be exported, checked."""
+
+    image: xr.DataArray = field(repr=False)
+    """Loop dims in the order in which frames are stored, then C, Y, X and, for RGB, S;
+    coordinates are in memory."""
+    document: Nd2Document = field(repr=False)
+    """Of the file that it came from, as its attributes changed it; else what these say."""
+    origin: Origin | None = field(repr=False)
+    """That file, if it can be read and is what the array was opened from."""
+    channels: tuple[Channel, ...]
+    """As the coordinates along C tell."""
+    name: str
+    """Of the file without its suffix, else of the array, else ``image``."""
+
+    @classmethod
+    def of(
+        cls,
+        obj: xr.Dataset | xr.DataArray,
+        *,
+        name: str | None = None,
+        with_file: bool = True,
+    ) -> ExportImage:
+        """Check an object and find out what it is.
+
+        Parameters
+        ----------
+        obj
+            Dataset with one variable, or an array, over any of T, P, Z, C, Y, X, S, U.
+        name
+            What to call the image.
+        with_file
+            Whether to look into the file behind it.
+
+        Raises
+        ------
+        ValueError
+            If dims, labels, axes or units do not make an image; what to do is said.
+        UnsupportedDtype
+            If OME has no such pixels.
+
+        Warns
+        -----
+        Nd2Warning
+            If the file behind the object cannot be read any more.
+        """
+        given = image_of(obj) if isinstance(obj, xr.Dataset) else obj
+        check_pixel_type(given.dtype)
+        image = with_image_dims(given, stored_dtype=False)
+        origin, unused = None, ""
+        if with_file:
+            origin, unused = find_origin(image)
+        stored = document_of(image.attrs)
+        if unused and not (stored and is_legacy(stored)):
+            warn_user(f"exported without ROIs and {unused}")
+        attributes = _attributes(image)
+        document = with_attributes(
+            stored or Nd2Document(attributes=attributes),
+            {name: image.attrs[name] for name in EDITABLE if name in image.attrs},
+        )
+        order = loop_order(image, document.experiment)
+        samples = ("S",) if "S" in image.dims else ()
+        image = image.transpose(*order, "C", "Y", "X", *samples)
+        plain = image.drop_vars(
+            [n for n in ("exposure_time",) if _varies(image, n, "C")]
+        )
+        channels = described_channels(plain, attributes, document, Known())
+        return cls(
+            image=image,
+            document=document,
+            origin=origin,
+            channels=channels,
+            name=name or _name_of(given),
+        )
+
+    @property
+    def samples(self) -> int:
+        """Components of a pixel: 3 where the image is RGB, else 1."""
+        return int(self.image.sizes.get("S", 1))
+
+    @property
+    def loops(self) -> tuple[str, ...]:
+        """Loop dims, the slowest first."""
+        others = {"C", "Y", "X", "S"}
+        return tuple(str(dim) for dim in self.image.dims if dim not in others)
+
+    @property
+    def plane_dims(self) -> tuple[str, ...]:
+        """Those of T and Z that there are, the slower first."""
+        return tuple(dim for dim in self.loops if dim in PLANE_DIMS)
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Names of the channels, each there once."""
+        return tuple(channel_names(self.channels))
+
+    @property
+    def significant_bits(self) -> int:
+        """Bits of a component that carry data, as an attribute says, else all."""
+        bits = 8 * int(self.image.dtype.itemsize)
+        told = self.image.attrs.get("significant_bits")
+        if self.image.dtype.kind not in "iu" or not isinstance(told, int | np.integer):
+            return bits
+        return int(told) if 1 <= told <= bits else bits
+
+    def positions(self) -> Iterator[SinglePosition]:
+        """Yield the positions: for U and P in this order, the last fastest."""
+        dims = [dim for dim in POSITION_DIMS if dim in self.image.dims]
+        sizes = [self.image.sizes[dim] for dim in dims]
+        rest = [dim for dim in self.image.dims if dim not in dims]
+        for number, at in enumerate(np.ndindex(*sizes)):
+            index = dict(zip(dims, at, strict=True))
+            yield SinglePosition(
+                number=number,
+                index=index,
+                name=self._position_name(index),
+                image=self.image.isel(index).transpose(*rest),
+            )
+
+    def _position_name(self, index: dict[str, int]) -> str:
+        label = self.position_label(index)
+        counted = [
+            f"{dim}={at}" for dim, at in index.items() if dim != "P" or not label
+        ]
+        return " ".join([self.name, *([label] if label else []), *counted])
+
+    def position_label(self, index: dict[str, int]) -> str:
+        """Name that a position was given; empty if they are numbered.
+
+        Parameters
+        ----------
+        index
+            Of the position, see `SinglePosition.index`.
+        """
+        if "P" not in self.image.coords:
+            return ""
+        labels = np.atleast_1d(self.image.coords["P"].values)
+        return str(labels[index.get("P", 0)]) if labels.dtype.kind in "OSU" else ""
+
+    @property
+    def pixel_size_um(self) -> tuple[float | None, float | None]:
+        """Width and height of a pixel; None where not known.
+
+        Raises
+        ------
+        ValueError
+            If X or Y is not equidistant.
+        """
+        return self._pixel_size("X"), self._pixel_size("Y")
+
+    def _pixel_size(self, dim: str) -> float | None:
+        known = stated_step(self.image, "pixel_size_um")
+        known = known or self.document.optics.pixel_size_um
+        if dim not in self.image.coords:
+            return known
+        step = self._step(dim, "um")
+        if step is None and has_unit(self.image.coords[dim]):
+            raise ValueError(
+                f"coordinate {dim} is not equidistant, but pixels are: interpolate with "
+                f"da.interp({dim}=...), or number the pixels"
+            )
+        # A single pixel has no distance to the next: what was known holds.
+        return known if step == 0 else step
+
+    @property
+    def z_step_um(self) -> float | None:
+        """Distance of two slices; None where there is no Z, or none is known.
+
+        Warns
+        -----
+        Nd2Warning
+            If Z is not equidistant.
+        """
+        if "Z" not in self.image.dims:
+            return None
+        step = self._step("Z", "um") if "Z" in self.image.coords else 0
+        if step is None and has_unit(self.image.coords["Z"]):
+            warn_user(
+                "slices are not equidistant: no distance is given, but the position of each"
+            )
+        if step == 0:
+            told = stated_step(self.image, "z_step_um")
+            return told or self.document.z_step_um
+        return step
+
+    @property
+    def time_step_s(self) -> float | None:
+        """Time from one time point to the next; None where uneven or not known."""
+        if "T" not in self.image.dims or "T" not in self.image.coords:
+            return None
+        return self._step("T", "s") or None
+
+    def _step(self, dim: str, unit: Unit) -> float | None:
+        """Distance of two labels; 0 of a single one, None if uneven or unknown."""
+        coordinate = self.image.coords[dim]
+        if not has_unit(coordinate) or coordinate.dtype.kind == "M":
+            return None
+        step = steps_of(np.atleast_1d(in_unit(coordinate, unit)))
+        return None if step is None else abs(step)
+
+    @property
+    def acquisition_start(self) -> np.datetime64 | None:
+        """Start of the acquisition, UTC; None if not known.
+
+        Raises
+        ------
+        ValueError
+            If an attribute states it in another way than ISO 8601.
+        """
+        told = self.image.attrs.get("acquisition_start")
+        told = told or self.document.acquisition_start
+        if not told:
+            return self._derived_start()
+        try:
+            return moment_of(str(told))
+        except ValueError:
+            raise ValueError(
+                f"attribute acquisition_start is {told!r}: write it as ISO 8601 in UTC, "
+                "e.g. '2024-05-17T09:30:00Z'"
+            ) from None
+
+    def _derived_start(self) -> np.datetime64 | None:
+        """Return the first moment less its time, where frames have one."""
+        moments = self._moments()
+        if moments is None:
+            return None
+        if "time" in self.image.coords:
+            seconds = in_unit(self.image.coords["time"], "s")
+            if seconds.shape == moments.shape and np.isfinite(seconds).any():
+                micros = np.rint(np.nan_to_num(seconds) * 1e6).astype("m8[us]")
+                begun = moments.astype("M8[us]") - micros
+                known = np.isfinite(seconds) & ~np.isnat(begun)
+                if known.any():
+                    start: np.datetime64 = begun[known].min()
+                    return start
+        first: np.datetime64 = moments[~np.isnat(moments)].min()
+        return first
+
+    def _moments(self) -> NDArray[np.datetime64] | None:
+        """Return when frames were taken, in whatever shape; None if that is not known."""
+        for name in ("acquired", "T"):
+            if name not in self.image.coords:
+                continue
+            values = self.image.coords[name].values
+            if values.dtype.kind == "M" and not np.isnat(values).all():
+                found: NDArray[np.datetime64] = values
+                return found
+        return None
+
+    def seconds(self, image: xr.DataArray) -> NDArray[np.float64] | None:
+        """Time of each plane since the start; None if none is known, NaN where not.
+
+        Parameters
+        ----------
+        image
+            Of a position.
+
+        Returns
+        -------
+        ndarray
+            Over `plane_dims` and C.
+        """
+        if "time" in image.coords:
+            return self.values(image, "time", "s")
+        start = self.acquisition_start
+        for name in ("acquired", "T"):
+            if name not in image.coords or image.coords[name].dtype.kind != "M":
+                continue
+            values = image.coords[name]
+            if start is None or bool(values.isnull().all()):
+                continue
+            since = (values - start.astype("M8[ns]")) / np.timedelta64(1, "s")
+            return self._spread(image, since)
+        if "T" in image.coords and has_unit(image.coords["T"]):
+            return self.values(image, "T", "s")
+        return None
+
+    def values(
+        self, image: xr.DataArray, name: str, unit: Unit
+    ) -> NDArray[np.float64] | None:
+        """Values of a coordinate, one a plane; None if there are none.
+
+        Parameters
+        ----------
+        image
+            Of a position.
+        name
+            Of the coordinate.
+        unit
+            To convert to.
+
+        Returns
+        -------
+        ndarray
+            Over `plane_dims` and C.
+
+        Raises
+        ------
+        ValueError
+            If it varies along Y, X or S, or has another unit.
+        """
+        if name not in image.coords:
+            return None
+        coordinate = image.coords[name]
+        found = self._spread(image, coordinate.copy(data=in_unit(coordinate, unit)))
+        return found if np.isfinite(found).any() else None
+
+    def flags(self, image: xr.DataArray, name: str) -> NDArray[np.bool_]:
+        """Whether a coordinate is true, one a plane; False where there is none.
+
+        Parameters
+        ----------
+        image
+            Of a position.
+        name
+            Of the coordinate.
+        """
+        shape = [image.sizes[dim] for dim in (*self.plane_dims, "C")]
+        if name not in image.coords:
+            return np.zeros(shape, bool)
+        found: NDArray[np.bool_] = self._spread(image, image.coords[name]).astype(bool)
+        return found
+
+    def is_edited(self, name: str) -> bool:
+        """Say whether a coordinate is not what the file behind the image gives.
+
+        Parameters
+        ----------
+        name
+            Of the coordinate.
+        """
+        known = self.origin.known if self.origin else Known()
+        return not known.same(self.image, name)
+
+    def _spread(self, image: xr.DataArray, found: xr.DataArray) -> NDArray[Any]:
+        dims = (*self.plane_dims, "C")
+        strange = [str(dim) for dim in found.dims if dim not in dims]
+        if strange:
+            raise ValueError(
+                f"coordinate {found.name} varies along {', '.join(strange)}, but there is "
+                f"one value a plane: drop it with da.drop_vars({found.name!r})"
+            )
+        own = [dim for dim in dims if dim in found.dims]
+        index = tuple(slice(None) if dim in found.dims else None for dim in dims)
+        values: Any = found.transpose(*own).values[index]
+        return np.broadcast_to(values, [image.sizes[dim] for dim in dims])
+
+
+def check_pixel_type(dtype: np.dtype[Any]) -> str:
+    """Return the OME pixel type of a dtype.
+
+    Raises
+    ------
+    UnsupportedDtype
+        If there is none: what to convert to is said.
+    """
+    found = PIXEL_TYPES.get(dtype.newbyteorder("=").name)
+    if found is None:
+        wanted = {"b": "uint8", "f": "float32", "u": "uint32", "i": "int32"}
+        raise UnsupportedDtype(
+            f"OME has no pixels of type {dtype}: convert them, e.g. "
+            f"da.astype({wanted.get(dtype.kind, 'float32')!r})"
+        )
+    return found
+
+
+def _attributes(image: xr.DataArray) -> Attributes:
+    """Attributes of frames of an array, as far as naming channels needs them."""
+    components = image.sizes["C"] * image.sizes.get("S", 1)
+    bits = 8 * image.dtype.itemsize
+    return Attributes(
+        width=image.sizes["X"],
+        height=image.sizes["Y"],
+        components=components,
+        bits_in_memory=bits,
+        bits_significant=bits,
+        row_nbytes=image.sizes["X"] * components * image.dtype.itemsize,
+        sequence_count=1,
+    )
+
+
+def _varies(image: xr.DataArray, name: str, along: str) -> bool:
+    """Say whether a coordinate varies along other dims than one."""
+    return name in image.coords and bool(set(image.coords[name].dims) - {along})
+
+
+def _name_of(image: xr.DataArray) -> str:
+    source = image.encoding.get("source")
+    if isinstance(source, str) and source.endswith(".nd2"):
+        stem = PurePosixPath(source.replace("\\", "/")).stem
+        if stem:
+            return stem
+    return str(image.name) if image.name is not None else "image"
