@@ -39,9 +39,7 @@ class ChunkSource(Protocol):
 
     @property
     def numbers(self) -> NDArray[np.int64]:
-        """Number of the frame in each chunk, an array of the shape of the grid of
-        chunks; -1 where there is no chunk.
-        """
+        """Number of the frame in each chunk of the grid; -1 where there is no chunk."""
         ...
 
     def read(self, store: FrameStore, number: int) -> Bytes | None:

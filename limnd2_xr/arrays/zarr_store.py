@@ -174,11 +174,11 @@ class Nd2ZarrStore(Store):
 
         Raises
         ------
-        ValueError
+        NotImplementedError
             If it shall be writable.
         """
         if not read_only:
-            raise ValueError("an .nd2 file can only be read as zarr")
+            super().with_read_only(read_only)
         return type(self)(self._state, self._options)
 
     # -- the file
@@ -225,6 +225,8 @@ class Nd2ZarrStore(Store):
         CorruptChunk
             If the frame is damaged.
         """
+        if self._is_text(key):
+            return self.get_sync(key, prototype, byte_range)
         return await self._aside(self.get_sync, key, prototype, byte_range)
 
     def get_sync(
@@ -298,17 +300,29 @@ class Nd2ZarrStore(Store):
         FileNotFoundError
             If there is no such key.
         """
+        nbytes = self.getsize_sync(key) if self._is_text(key) else None
+        if nbytes is None:
+            nbytes = await self._aside(self.getsize_sync, key)
+        if nbytes is None:
+            raise FileNotFoundError(key)
+        return int(nbytes)
+
+    def getsize_sync(self, key: str) -> int | None:
+        """Return how many bytes a value has, None if there is none; reads no pixels."""
         text = self._text(key)
         if text is not None:
             return len(text)
         found = self._chunk(key)
         if found is None:
-            raise FileNotFoundError(key)
+            return None
         source, number = found
-        nbytes = await self._aside(source.nbytes, self._frames(), number)
-        if nbytes is None:
-            raise FileNotFoundError(key)
-        return int(nbytes)
+        return source.nbytes(self._frames(), number)
+
+    def _is_text(self, key: str) -> bool:
+        """Whether a key that is known already is metadata, or one that is not there."""
+        return key in self._texts or (
+            self._tree is not None and not _CHUNK.fullmatch(key)
+        )
 
     async def _aside(self, work: Any, *args: Any) -> Any:
         """Do something in another thread: as many at once as the file is good for."""
