@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import xarray as xr
-from xarray.backends import CachingFileManager
 from xarray.core import indexing
 
 from limnd2_xr.arrays.attrs import document_of, flat_attributes, image_attributes
 from limnd2_xr.arrays.coords import coordinates
+from limnd2_xr.arrays.file_manager import FileManager
 from limnd2_xr.arrays.lazy import FrameArray
 from limnd2_xr.frames.store import FrameStore
 
@@ -32,7 +32,6 @@ __all__ = [
     "open_dataset",
     "open_state",
     "preferred_chunks",
-    "reopened",
 ]
 
 IMAGE = "image"
@@ -155,7 +154,7 @@ def dataset_of(state: StoreState, skip: frozenset[str] = frozenset()) -> xr.Data
     skip
         Names of variables and coordinates to leave out.
     """
-    manager = CachingFileManager(reopened, state, mode="r")
+    manager = FileManager(state)
     attrs, source = image_attributes(state), state.spec.name
     chunks = preferred_chunks(state)
     variables = {}
@@ -232,13 +231,6 @@ def image_encoding(
             f"{', '.join(sorted(_ENCODING))}"
         )
     return options
-
-
-def reopened(state: StoreState, mode: str) -> FrameStore:
-    """Open a file for a manager, which has to be told a mode to survive pickling."""
-    if mode != "r":
-        raise ValueError(f"a dataset can only be read, not opened with mode {mode!r}")
-    return FrameStore.reopen(state)
 
 
 def preferred_chunks(state: StoreState) -> dict[str, int]:

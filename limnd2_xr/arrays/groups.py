@@ -7,15 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from xarray.backends import CachingFileManager
-
 from limnd2_xr.arrays.dataset import (
     dataset_of,
     open_state,
     remember_opening,
-    reopened,
 )
 from limnd2_xr.arrays.deepsim_group import deepsim_group
+from limnd2_xr.arrays.file_manager import FileManager
 from limnd2_xr.arrays.labels import labels_group
 from limnd2_xr.arrays.levels import levels_group
 from limnd2_xr.arrays.regions_of_interest import rois_group
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from limnd2_xr.damage import OnDamage
-    from limnd2_xr.frames.store import FrameStore, MissingFrames, StoreState
+    from limnd2_xr.frames.store import MissingFrames, StoreState
 
 __all__ = ["groups_of", "open_groups"]
 
@@ -86,7 +84,7 @@ def groups_of(state: StoreState) -> dict[str, xr.Dataset]:
     Nd2Warning
         For each part that is damaged, naming its chunk.
     """
-    manager = CachingFileManager(reopened, state, mode="r")
+    manager = FileManager(state)
     groups: dict[str, xr.Dataset] = {}
     for build in _BUILDERS:
         try:
@@ -104,9 +102,7 @@ def groups_of(state: StoreState) -> dict[str, xr.Dataset]:
     return groups
 
 
-def results_group(
-    state: StoreState, manager: CachingFileManager[FrameStore]
-) -> dict[str, xr.Dataset]:
+def results_group(state: StoreState, manager: FileManager) -> dict[str, xr.Dataset]:
     """Return the tables of analyses from the ``.h5`` beside the file, if there is one.
 
     Parameters
@@ -129,7 +125,7 @@ def results_group(
 
 
 _BUILDERS: tuple[
-    Callable[[StoreState, CachingFileManager[FrameStore]], dict[str, xr.Dataset]],
+    Callable[[StoreState, FileManager], dict[str, xr.Dataset]],
     ...,
 ] = (
     labels_group,

@@ -49,10 +49,14 @@ class FrameArray(BackendArray):
         self.manager = manager
         self.shape = state.shape
         self.dtype = state.table.layout.dtype
-        self.state = state
 
     def __dask_tokenize__(self) -> str:
-        return self.state.token
+        return self.manager.token
+
+    @property
+    def state(self) -> StoreState:
+        """What opening the file found out."""
+        return self.manager.state
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         if isinstance(key, indexing.VectorizedIndexer):
@@ -70,7 +74,17 @@ class FrameArray(BackendArray):
 
 
 class StoreManager(Protocol):
-    """Whoever lends an open `FrameStore`, such as xarray's `CachingFileManager`."""
+    """Whoever lends an open `FrameStore`, such as `FileManager`."""
+
+    @property
+    def state(self) -> StoreState:
+        """What opening the file found out."""
+        ...
+
+    @property
+    def token(self) -> str:
+        """Digest that is equal for equal files opened from the same place."""
+        ...
 
     def acquire_context(
         self, needs_lock: bool = True
@@ -85,6 +99,11 @@ class OpenWhileRead:
 
     state: StoreState
     """What opening the file found out."""
+
+    @property
+    def token(self) -> str:
+        """Digest that is equal for equal files opened from the same place."""
+        return self.state.token
 
     @contextmanager
     def acquire_context(self, needs_lock: bool = True) -> Iterator[FrameStore]:
@@ -117,7 +136,6 @@ class ChunkFrameArray(BackendArray, ABC):
         dtype: np.dtype[Any],
     ) -> None:
         self._manager = manager
-        self._state = state
         self.shape = (*state.axes.shape, *frame_shape)
         self.dtype = dtype
 
@@ -145,7 +163,7 @@ class ChunkFrameArray(BackendArray, ABC):
         return self._read(key.tuple)  # as in `FrameArray`
 
     def _read(self, key: tuple[Any, ...]) -> NDArray[Any]:
-        axes = self._state.axes
+        axes = self._manager.state.axes
         picks = [normalize(k, n, "") for k, n in zip(key, self.shape, strict=True)]
         indices = [pick_array(pick) for pick in picks]
         loops = len(axes.dims)

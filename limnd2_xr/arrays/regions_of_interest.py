@@ -20,8 +20,7 @@ from limnd2_xr.variants.decode import decode
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from xarray.backends import CachingFileManager
-
+    from limnd2_xr.arrays.file_manager import FileManager
     from limnd2_xr.frames.store import FrameStore, StoreState
     from limnd2_xr.model.rois import Roi
 
@@ -74,9 +73,7 @@ def rois_of(store: FrameStore) -> tuple[ImageRoi, ...]:
     )
 
 
-def rois_group(
-    state: StoreState, manager: CachingFileManager[FrameStore]
-) -> dict[str, xr.Dataset]:
+def rois_group(state: StoreState, manager: FileManager) -> dict[str, xr.Dataset]:
     """Return the group ``rois``: one row a ROI; nothing without any.
 
     Parameters

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
-    from xarray.backends import CachingFileManager
 
+    from limnd2_xr.arrays.file_manager import FileManager
     from limnd2_xr.frames.store import FrameStore, StoreState
     from limnd2_xr.model.events import Event
 
@@ -52,9 +52,7 @@ _DIMS: Final = (*_LOOPS, "C", "Y", "X", "S")
 _STAGE: Final = ("X", "Y", "Z")
 
 
-def recorded_group(
-    state: StoreState, manager: CachingFileManager[FrameStore]
-) -> dict[str, xr.Dataset]:
+def recorded_group(state: StoreState, manager: FileManager) -> dict[str, xr.Dataset]:
     """Return the group ``recorded``: one variable a column, over the loop dims.
 
     Parameters
@@ -117,9 +115,7 @@ def _columns(store: FrameStore) -> dict[str, NDArray[Any]]:
     return found
 
 
-def events_group(
-    state: StoreState, manager: CachingFileManager[FrameStore]
-) -> dict[str, xr.Dataset]:
+def events_group(state: StoreState, manager: FileManager) -> dict[str, xr.Dataset]:
     """Return the group ``events``: one row an event, by time; nothing without any.
 
     Parameters

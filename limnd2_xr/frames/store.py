@@ -183,7 +183,40 @@ class FrameStore:
             if isinstance(file, SourceSpec)
             else SourceSpec.of(file, storage_options)
         )
-        source = spec.open()
+        return cls._find_out(spec, spec.open(), missing, on_damage)
+
+    @classmethod
+    def open_as_before(
+        cls, spec: SourceSpec, stamp: FileStamp, *, on_damage: OnDamage
+    ) -> FrameStore:
+        """Open and parse a file that another process opened before; nothing is reported.
+
+        Parameters
+        ----------
+        spec
+            The file.
+        stamp
+            What it was like.
+        on_damage
+            What to do about damage that reading finds.
+
+        Raises
+        ------
+        StaleFile
+            If the file is no longer what it was.
+        """
+        store = cls._find_out(spec, _open_unchanged(spec, stamp), "fill", "ignore")
+        store.state = replace(store.state, on_damage=on_damage)
+        return store
+
+    @classmethod
+    def _find_out(
+        cls,
+        spec: SourceSpec,
+        source: ByteSource,
+        missing: MissingFrames,
+        on_damage: OnDamage,
+    ) -> FrameStore:
         try:
             with DamageReport(spec.name, on_damage) as report:
                 state = _find_out(spec, source)
@@ -209,17 +242,8 @@ class FrameStore:
         StaleFile
             If the file is no longer what it was.
         """
-        source = state.spec.open()
-        # What was found in a file that is still being written stays where it is.
-        has_grown = state.is_unfinished and source.stamp.size >= state.stamp.size
-        if source.stamp != state.stamp and not has_grown:
-            source.close()
-            raise StaleFile(
-                "the file changed since it was opened "
-                f"({_differences(state.stamp, source.stamp)}); open it again",
-                path=state.spec.name,
-            )
-        return cls(state, source)
+        may_grow = state.is_unfinished
+        return cls(state, _open_unchanged(state.spec, state.stamp, may_grow=may_grow))
 
     def close(self) -> None:
         """Close the file; reading ends, metadata stay."""
@@ -475,6 +499,23 @@ def _sequence(axes: Axes, indices: list[NDArray[np.int64]]) -> NDArray[np.int64]
 
 def _is_scalar(key: AxisKey) -> bool:
     return not isinstance(key, slice) and np.ndim(key) == 0
+
+
+def _open_unchanged(
+    spec: SourceSpec, stamp: FileStamp, *, may_grow: bool = False
+) -> ByteSource:
+    """Open a file that was opened before, if it is what it was."""
+    source = spec.open()
+    # What was found in a file that is still being written stays where it is.
+    has_grown = may_grow and source.stamp.size >= stamp.size
+    if source.stamp != stamp and not has_grown:
+        source.close()
+        raise StaleFile(
+            "the file changed since it was opened "
+            f"({_differences(stamp, source.stamp)}); open it again",
+            path=spec.name,
+        )
+    return source
 
 
 def _differences(before: FileStamp, now: FileStamp) -> str:
