@@ -55,6 +55,30 @@ REPO = Path(__file__).resolve().parents[1]
 SAMPLES = Path(os.environ.get("LIMND2_XR_DATA", REPO.parent / "shared" / "samples"))
 
 
+REAL = (
+    "confocal_t3_z10_c2",
+    "fluo_c4",
+    "netime_t2_u8",
+    "rgb8",
+    "timelapse_t53",
+    "zstack_z11",
+)
+MADE = (
+    "a2_t_u8_oddwidth",
+    "a3_z_3c_12bit",
+    "c_rgb_u8",
+    "d_f32_single",
+    "e_xy4",
+    "f_t_xy_z",
+    "g_bare",
+    "h_missing_frame",
+    "r12_t_f32_2c",
+    "r1_tz_2c_nisorder",
+    "r8_t_u8_w255_1pad",
+    "r9_t_u16_w101_zlib",
+)
+
+
 def _sample(folder: str, name: str) -> Path:
     path = SAMPLES / folder / f"{name}.nd2"
     if not path.exists():
@@ -72,6 +96,18 @@ def real_file() -> Callable[[str], Path]:
 def made_file() -> Callable[[str], Path]:
     """Path of a file of samples/made by its stem; skips where it is absent."""
     return lambda name: _sample("made", name)
+
+
+@pytest.fixture(scope="session", params=REAL)
+def each_real(request: pytest.FixtureRequest) -> Path:
+    """Each file of samples/real in turn; skips where it is absent."""
+    return _sample("real", request.param)
+
+
+@pytest.fixture(scope="session", params=(*REAL, *MADE))
+def each_sample(request: pytest.FixtureRequest) -> Path:
+    """Each sample in turn, the real ones first; skips where it is absent."""
+    return _sample("real" if request.param in REAL else "made", request.param)
 
 
 @pytest.fixture(scope="session")

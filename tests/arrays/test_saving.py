@@ -44,14 +44,6 @@ SPECS = {
         height=4,
     ),
 }
-REAL = [
-    "confocal_t3_z10_c2",
-    "fluo_c4",
-    "netime_t2_u8",
-    "rgb8",
-    "timelapse_t53",
-    "zstack_z11",
-]
 
 
 def to_netcdf(ds: xr.Dataset, path: Path) -> xr.Dataset:
@@ -96,14 +88,10 @@ def test_synthetic_file_survives(
 @pytest.mark.filterwarnings("ignore:The data type:FutureWarning")
 @pytest.mark.filterwarnings("ignore::zarr.errors.UnstableSpecificationWarning")
 @pytest.mark.parametrize("save", [to_netcdf, to_zarr])
-@pytest.mark.parametrize("name", REAL)
 def test_real_file_survives(
-    name: str,
-    save: Callable[[xr.Dataset, Path], xr.Dataset],
-    tmp_path: Path,
-    real_file: Callable[[str], Path],
+    each_real: Path, save: Callable[[xr.Dataset, Path], xr.Dataset], tmp_path: Path
 ) -> None:
-    with xr.open_dataset(real_file(name)) as ds, save(ds, tmp_path) as saved:
+    with xr.open_dataset(each_real) as ds, save(ds, tmp_path) as saved:
         assert_same(saved, ds)
 
 

@@ -65,8 +65,6 @@ from limnd2_xr.variants.decode import decode
 from limnd2_xr.variants.encode import encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import numpy.typing as npt
 
 CHECK = Path(__file__).resolve().parents[3] / "shared" / "oracles" / "check.py"
@@ -266,34 +264,19 @@ def test_it_is_read_from_the_file(tmp_path: Path) -> None:
     assert parse_custom_description(decode(chunks[DESCRIPTION_CHUNK])) == FORM
 
 
-REAL = (
-    "confocal_t3_z10_c2",
-    "fluo_c4",
-    "netime_t2_u8",
-    "rgb8",
-    "timelapse_t53",
-    "zstack_z11",
-)
-
-
 @pytest.mark.realdata
-@pytest.mark.parametrize("name", REAL)
-def test_real_tables(real_file: Callable[[str], Path], name: str) -> None:
-    path = real_file(name)
-    with nd2.ND2File(path) as file:
+def test_real_tables(each_real: Path) -> None:
+    with nd2.ND2File(each_real) as file:
         theirs = dict(file.events(orient="list"))
-    with FrameStore.open(path) as store:
+    with FrameStore.open(each_real) as store:
         ours = table_of(store)
     assert list(ours) == list(theirs)
     assert_same_table(ours, theirs)
 
 
 @pytest.mark.realdata
-@pytest.mark.parametrize("name", REAL)
-def test_real_chunks_come_back_to_the_byte(
-    real_file: Callable[[str], Path], name: str
-) -> None:
-    with FrameStore.open(real_file(name)) as store:
+def test_real_chunks_come_back_to_the_byte(each_real: Path) -> None:
+    with FrameStore.open(each_real) as store:
         if store.state.chunks.find(ROI_CHUNK):
             data = store.read_chunk(ROI_CHUNK)
             assert encode(rois_tree(parse_rois(decode(data)))) == data

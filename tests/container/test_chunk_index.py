@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAGIC = b"\xda\xce\xbe\x0a"
-REAL = ("confocal_t3_z10_c2", "fluo_c4", "timelapse_t53", "zstack_z11", "rgb8")
-MADE = ("f_t_xy_z", "g_bare", "h_missing_frame", "r9_t_u16_w101_zlib", "e_xy4")
 KIB64 = 64 * 1024
 
 
@@ -68,12 +66,8 @@ def small(build: Callable[..., Any]) -> Any:
 
 
 @pytest.mark.realdata
-@pytest.mark.parametrize("name", [*REAL, *MADE])
-def test_samples(
-    name: str, real_file: Callable[[str], Path], made_file: Callable[[str], Path]
-) -> None:
-    path = (real_file if name in REAL else made_file)(name)
-    with SourceSpec.of(path).open() as source:
+def test_samples(each_sample: Path) -> None:
+    with SourceSpec.of(each_sample).open() as source:
         with count_reads() as counter:
             loaded = read_index(source)
         assert counter.reads == (1 if source.size <= 2 * KIB64 else 2)

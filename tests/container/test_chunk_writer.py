@@ -37,23 +37,11 @@ from limnd2_xr.container.source import FileSource, MemorySource
 from limnd2_xr.testing import chunk_writer as kit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from limnd2_xr.container.chunk_format import ChunkHeader
 
-SAMPLES = [
-    "real/confocal_t3_z10_c2",
-    "real/fluo_c4",
-    "real/timelapse_t53",
-    "real/zstack_z11",
-    "real/rgb8",
-    "real/netime_t2_u8",
-    "made/a2_t_u8_oddwidth",
-    "made/h_missing_frame",
-    "made/r1_tz_2c_nisorder",
-    "made/r9_t_u16_w101_zlib",
-]
 NAMES = st.one_of(
     st.from_regex(r"[A-Za-z|\xe9]{1,12}!", fullmatch=True),
     st.from_regex(r"ImageDataSeq\|[0-9x]{1,4}!", fullmatch=True),
@@ -63,13 +51,8 @@ NUMBERS = st.integers(0, 2**62)
 
 
 @pytest.fixture
-def sample(
-    request: pytest.FixtureRequest,
-    real_file: Callable[[str], Path],
-    made_file: Callable[[str], Path],
-) -> bytes:
-    folder, _, name = request.param.partition("/")
-    return (real_file if folder == "real" else made_file)(name).read_bytes()
+def sample(each_sample: Path) -> bytes:
+    return each_sample.read_bytes()
 
 
 def walk(data: bytes) -> Iterator[ChunkHeader]:
@@ -86,7 +69,6 @@ def first_nbytes(name: str) -> int | None:
 
 
 @pytest.mark.realdata
-@pytest.mark.parametrize("sample", SAMPLES, indirect=True)
 def test_headers_of_real_files(sample: bytes) -> None:
     headers = list(walk(sample))
     assert headers[0].name == SIGNATURE_NAME
@@ -104,7 +86,6 @@ def test_headers_of_real_files(sample: bytes) -> None:
 
 @pytest.mark.realdata
 @pytest.mark.parametrize("as_arrays", [True, False])
-@pytest.mark.parametrize("sample", SAMPLES, indirect=True)
 def test_maps_of_real_files(sample: bytes, as_arrays: bool) -> None:
     index = read_index(MemorySource(sample)).index
     entries = [(name, *entry) for name, entry in index.items()]

@@ -23,18 +23,9 @@ from limnd2_xr.testing.synthetic import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 ALL = slice(None)
-REAL = [
-    "confocal_t3_z10_c2",
-    "fluo_c4",
-    "netime_t2_u8",
-    "rgb8",
-    "timelapse_t53",
-    "zstack_z11",
-]
 
 
 def spec_of(**changes: Any) -> SyntheticSpec:
@@ -43,12 +34,9 @@ def spec_of(**changes: Any) -> SyntheticSpec:
 
 
 @pytest.mark.realdata
-@pytest.mark.parametrize("name", REAL)
-def test_opening_a_real_file_costs_at_most_eight_reads(
-    name: str, real_file: Callable[[str], Path]
-) -> None:
+def test_opening_a_real_file_costs_at_most_eight_reads(each_real: Path) -> None:
     with count_reads() as counter:
-        xr.open_dataset(real_file(name)).close()
+        xr.open_dataset(each_real).close()
     assert 1 <= counter.reads <= 8
 
 

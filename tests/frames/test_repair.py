@@ -51,14 +51,6 @@ PACKED = replace(SPEC, compression="zlib")
 POSITIONS = PositionLoop(
     (Point(1, 2, name="a"), Point(3, 4, name="b"), Point(5, 6, name="c"))
 )
-REAL = (
-    "confocal_t3_z10_c2",
-    "fluo_c4",
-    "netime_t2_u8",
-    "rgb8",
-    "timelapse_t53",
-    "zstack_z11",
-)
 SOUND = [
     build(SPEC),
     build(PACKED),
@@ -126,12 +118,9 @@ def test_damaged_maps_lose_nothing(
     assert payloads(target.read_bytes()) == payloads(whole.data)
 
 
-@pytest.mark.parametrize("name", REAL)
 @pytest.mark.realdata
-def test_real_files_without_a_map(
-    real_file: Callable[[str], Path], name: str, target: Path
-) -> None:
-    data = real_file(name).read_bytes()
+def test_real_files_without_a_map(each_real: Path, target: Path) -> None:
+    data = each_real.read_bytes()
     cut = data[: data.rindex(b"ND2 FILEMAP SIGNATURE") - 16]
     report = repaired(cut, target)
     assert report.is_complete

@@ -31,29 +31,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.realdata
 
-REAL = (
-    "confocal_t3_z10_c2",
-    "fluo_c4",
-    "netime_t2_u8",
-    "rgb8",
-    "timelapse_t53",
-    "zstack_z11",
-)
-MADE = (
-    "a2_t_u8_oddwidth",
-    "a3_z_3c_12bit",
-    "c_rgb_u8",
-    "d_f32_single",
-    "e_xy4",
-    "f_t_xy_z",
-    "g_bare",
-    "h_missing_frame",
-    "r12_t_f32_2c",
-    "r1_tz_2c_nisorder",
-    "r8_t_u8_w255_1pad",
-    "r9_t_u16_w101_zlib",
-)
-
 
 @dataclass(frozen=True)
 class Sample:
@@ -105,18 +82,8 @@ def load(path: Path) -> Sample:
 
 
 @pytest.fixture(scope="session")
-def load_sample(
-    real_file: Callable[[str], Path], made_file: Callable[[str], Path]
-) -> Callable[[str], Sample]:
-    """Sample by its name."""
-    return lambda name: load((real_file if name in REAL else made_file)(name))
-
-
-@pytest.fixture(params=(*REAL, *MADE))
-def sample(
-    request: pytest.FixtureRequest, load_sample: Callable[[str], Sample]
-) -> Sample:
-    return load_sample(request.param)
+def sample(each_sample: Path) -> Sample:
+    return load(each_sample)
 
 
 def written(sample: Sample, document: Nd2Document, **records: Any) -> RawMetadata:
@@ -153,9 +120,8 @@ def test_unchanged_to_the_bit(sample: Sample) -> None:
     assert raw == sample.base.raw
 
 
-@pytest.mark.parametrize("name", REAL)
-def test_bytes_of_real_files(name: str, real_file: Callable[[str], Path]) -> None:
-    found = load(real_file(name))
+def test_bytes_of_real_files(each_real: Path) -> None:
+    found = load(each_real)
     assert encode_raw(found.document.to_raw(found.records, base=found.base)) == (
         found.payloads
     )
@@ -178,15 +144,11 @@ def test_without_its_source_a_document_says_the_same(sample: Sample) -> None:
         assert same_records(records, sample.records)
 
 
-@pytest.mark.parametrize("name", [*REAL, *MADE])
 @settings(max_examples=5)
 @given(target=documents())
 def test_any_document_over_a_sample(
-    name: str,
-    load_sample: Callable[[str], Sample],
-    target: tuple[Nd2Document, FrameRecords],
+    sample: Sample, target: tuple[Nd2Document, FrameRecords]
 ) -> None:
-    sample = load_sample(name)
     document, records = target
     raw = document.to_raw(records, base=sample.base)
     found, found_records = Nd2Document.from_raw(raw)
@@ -194,13 +156,11 @@ def test_any_document_over_a_sample(
     assert same_records(found_records, records)
 
 
-@pytest.mark.parametrize("name", [*REAL, *MADE])
 @settings(max_examples=5)
 @given(some=st.permutations(range(4)), count=st.integers(1, 4))
 def test_channels_in_any_order(
-    name: str, load_sample: Callable[[str], Sample], some: list[int], count: int
+    sample: Sample, each_sample: Path, some: list[int], count: int
 ) -> None:
-    sample = load_sample(name)
     document = sample.document
     order = [i for i in some if i < len(document.channels)][:count]
     channels = tuple(document.channels[i] for i in order)
@@ -227,7 +187,9 @@ def test_channels_in_any_order(
     for plane, i in zip(planes, order, strict=True):
         source = sample.planes()[i]
         assert plane["dAcqTime"] == source["dAcqTime"]
-        if name != "confocal_t3_z10_c2":  # one filter, a line for each place
+        if (
+            each_sample.stem != "confocal_t3_z10_c2"
+        ):  # one filter, a line for each place
             assert plane["pFilterPath"] == source["pFilterPath"]
 
 

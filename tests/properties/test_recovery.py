@@ -30,7 +30,7 @@ from limnd2_xr.testing.synthetic import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -44,28 +44,6 @@ SYNTHETIC = {
     "xml": replace(SPEC, metadata="xml"),
     "two_channels": replace(SPEC, channels=(ChannelSpec("A"), ChannelSpec("B"))),
 }
-REAL = (
-    "confocal_t3_z10_c2",
-    "fluo_c4",
-    "netime_t2_u8",
-    "rgb8",
-    "timelapse_t53",
-    "zstack_z11",
-)
-MADE = (
-    "a2_t_u8_oddwidth",
-    "a3_z_3c_12bit",
-    "c_rgb_u8",
-    "d_f32_single",
-    "e_xy4",
-    "f_t_xy_z",
-    "g_bare",
-    "h_missing_frame",
-    "r12_t_f32_2c",
-    "r1_tz_2c_nisorder",
-    "r8_t_u8_w255_1pad",
-    "r9_t_u16_w101_zlib",
-)
 
 
 def opened(data: Any, **options: Any) -> tuple[xr.Dataset, list[str]]:
@@ -123,13 +101,8 @@ def test_cut_files_give_all_whole_frames(name: str) -> None:
 
 @pytest.mark.thorough
 @pytest.mark.realdata
-@pytest.mark.parametrize("name", REAL + MADE)
-def test_cut_samples_give_all_whole_frames(
-    name: str, real_file: Callable[[str], Path], made_file: Callable[[str], Path]
-) -> None:
-    path = real_file(name) if name in REAL else made_file(name)
-    data = path.read_bytes()
-    recovered(data, name)
+def test_cut_samples_give_all_whole_frames(each_sample: Path) -> None:
+    recovered(each_sample.read_bytes(), each_sample.stem)
 
 
 # ---------------------------------------------------------------- one report
