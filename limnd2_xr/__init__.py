@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from limnd2_xr.arrays.image_roi import ImageRoi
     from limnd2_xr.arrays.region import create_nd2, finalize_nd2
     from limnd2_xr.arrays.update import update_nd2
+    from limnd2_xr.arrays.virtual import Nd2Parser, to_kerchunk
+    from limnd2_xr.arrays.zarr_store import zarr_store
     from limnd2_xr.frames.repair import repair
     from limnd2_xr.frames.verify import verify
     from limnd2_xr.model.events import Event
@@ -35,6 +37,7 @@ __all__ = [
     "Event",
     "ImageRoi",
     "Nd2Error",
+    "Nd2Parser",
     "Nd2Warning",
     "NotAnNd2File",
     "Roi",
@@ -48,8 +51,10 @@ __all__ = [
     "repair",
     "set_mapping",
     "set_threads",
+    "to_kerchunk",
     "update_nd2",
     "verify",
+    "zarr_store",
 ]
 
 __version__ = _version("limnd2-xr")
@@ -57,12 +62,15 @@ __version__ = _version("limnd2-xr")
 _LATER = {
     "Event": "limnd2_xr.model.events",
     "ImageRoi": "limnd2_xr.arrays.image_roi",
+    "Nd2Parser": "limnd2_xr.arrays.virtual",
     "Roi": "limnd2_xr.model.rois",
     "create_nd2": "limnd2_xr.arrays.region",
     "finalize_nd2": "limnd2_xr.arrays.region",
     "repair": "limnd2_xr.frames.repair",
+    "to_kerchunk": "limnd2_xr.arrays.virtual",
     "update_nd2": "limnd2_xr.arrays.update",
     "verify": "limnd2_xr.frames.verify",
+    "zarr_store": "limnd2_xr.arrays.zarr_store",
 }
 
 

@@ -1,0 +1,351 @@
+"""References to the frames of files, for catalogues: VirtualiZarr, icechunk, kerchunk.
+
+A reference is the URL of a file, an offset and a size. Whoever follows it needs zarr and
+its codecs, and nothing of this package.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+
+from limnd2_xr.arrays.dataset import IMAGE, dataset_of
+from limnd2_xr.arrays.zarr_layout import ChunkLayout, why_not
+from limnd2_xr.errors import UnsupportedFeature
+from limnd2_xr.frames.store import FrameStore
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import xarray as xr
+    from numpy.typing import NDArray
+
+    from limnd2_xr.damage import OnDamage
+
+__all__ = ["FrameReferences", "Nd2Parser", "frame_references", "to_kerchunk"]
+
+CheckFrames = bool | Literal["local"]
+
+_BLOCK_NBYTES: Final = 2**18
+"""Of a remote file so much is read at a time while its metadata are looked for."""
+_RECORDS: Final = 10_000
+"""References in one file of parquet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameReferences:
+    """Where the pixels of a file are, as chunks of one array."""
+
+    dims: tuple[str, ...]
+    """Dims of the array."""
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    chunk: ChunkLayout
+    offsets: NDArray[np.int64]
+    """First byte of each chunk, of the shape of the grid of chunks."""
+    nbytes: NDArray[np.int64]
+    """Its size; 0 where the file lacks the frame."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nd2Parser:
+    """Parser of .nd2 files for VirtualiZarr.
+
+    What it gives is like ``xr.open_dataset``: ``image`` as references to the frames where
+    they lie, all coordinates and attributes loaded. Of RGB images only the order along S
+    is another: B, G, R as in the file, and so its labels say.
+
+    Parameters
+    ----------
+    check_frames
+        Whether the header of each frame is compared with the file's list of frames: one
+        small read each. ``"local"``: only of local files. Else those of three frames
+        are.
+    stored_order
+        Give ``image`` with C behind X, as pixels are stored, so that no transposition is
+        needed: zarr's format 2, and with it kerchunk, has none.
+    on_damage
+        Warn once of everything that is damaged, make that an error, or say nothing.
+
+    Examples
+    --------
+    >>> from virtualizarr import open_virtual_dataset  # doctest: +SKIP
+    >>> from obspec_utils.registry import ObjectStoreRegistry  # doctest: +SKIP
+    >>> from obstore.store import LocalStore  # doctest: +SKIP
+    >>> registry = ObjectStoreRegistry({"file://": LocalStore()})  # doctest: +SKIP
+    >>> url = "file:///data/cells.nd2"
+    >>> virtual = open_virtual_dataset(url, registry, Nd2Parser())  # doctest: +SKIP
+    """
+
+    check_frames: CheckFrames = "local"
+    stored_order: bool = False
+    on_damage: OnDamage = "warn"
+
+    def __call__(self, url: str, registry: Any) -> Any:
+        """Return the references of one file as a ``ManifestStore``.
+
+        Parameters
+        ----------
+        url
+            Of the file.
+        registry
+            ``ObjectStoreRegistry`` that has a store for it.
+
+        Raises
+        ------
+        UnsupportedFeature
+            If the bytes of frames cannot be those of chunks: format 1.0, rows padded by
+            a part of a pixel. `limnd2_xr.zarr_store` decodes such files.
+        """
+        from limnd2_xr.arrays.manifest_store import manifest_store
+
+        file = _file_of(url, registry)
+        is_local = isinstance(file, str)
+        with FrameStore.open(file, on_damage=self.on_damage) as store:
+            found = frame_references(
+                store,
+                check=_is_checked(self.check_frames, is_local=is_local),
+                stored_order=self.stored_order,
+            )
+            rest = _coordinates(store)
+        return manifest_store(url, registry, found, rest)
+
+
+def to_kerchunk(
+    file: Any,
+    target: Any = None,
+    *,
+    storage_options: dict[str, Any] | None = None,
+    check_frames: CheckFrames = "local",
+    on_damage: OnDamage = "warn",
+) -> dict[str, Any]:
+    """Return the frames of a file as references in the format of kerchunk, version 1.
+
+    The array ``image`` has C behind X, as pixels are stored: zarr's format 2, which
+    kerchunk is made for, knows no transposition. ``ds.transpose(..., "C", "Y", "X")``
+    undoes that without reading. Coordinates and attributes are in the references.
+
+    Parameters
+    ----------
+    file
+        Path or URL.
+    target
+        Where to write them, too: a ``.json`` file, or a folder whose name ends in
+        ``.parquet`` (or ``.parq``).
+    storage_options
+        For a URL: arguments of its fsspec filesystem. They are not in the references.
+    check_frames, on_damage
+        As for `Nd2Parser`.
+
+    Returns
+    -------
+    dict
+        References, such as JSON can hold.
+
+    Raises
+    ------
+    UnsupportedFeature
+        If the bytes of frames cannot be those of chunks.
+    ValueError
+        If the file has no name that others could find it by, or the name of `target`
+        does not tell the format.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from limnd2_xr.testing.synthetic import SyntheticSpec, build
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "cells.nd2")
+    ...     _ = path.write_bytes(build(SyntheticSpec()).data)
+    ...     references = to_kerchunk(path)
+    >>> references["refs"]["image/0.0.0"][1:]
+    [16384, 6144]
+    """
+    write = _writer(target)
+    with FrameStore.open(
+        file, storage_options=storage_options, on_damage=on_damage
+    ) as store:
+        spec = store.state.spec
+        if spec.kind not in {"path", "url"} or "::" in spec.location:
+            raise ValueError(
+                f"others cannot find {spec.name}: give a path or a plain URL"
+            )
+        check = _is_checked(check_frames, is_local=spec.kind == "path")
+        found = frame_references(store, check=check, stored_order=True)
+        rest = _coordinates(store)
+    refs = {**_encoded(rest), **_image_refs(found, spec.location, rest.attrs)}
+    references = {"version": 1, "refs": refs}
+    if write is not None:
+        write(refs, target)
+    return references
+
+
+def frame_references(
+    store: FrameStore, *, check: bool, stored_order: bool = False
+) -> FrameReferences:
+    """Return where the frames of an open file are.
+
+    Parameters
+    ----------
+    store
+        The open file.
+    check
+        Compare the header of every frame.
+    stored_order
+        Put C behind X.
+
+    Raises
+    ------
+    UnsupportedFeature
+        If the bytes of frames cannot be those of chunks.
+    CorruptChunk
+        If a header that is looked at is damaged.
+    """
+    state = store.state
+    layout = state.table.layout
+    reason = why_not(layout)
+    if reason is not None:
+        raise UnsupportedFeature(
+            f"{reason}, so they cannot be referred to as chunks; limnd2_xr.zarr_store "
+            "decodes such frames",
+            path=state.spec.name,
+        )
+    dims, lengths = state.dims, dict(zip(state.dims, state.shape, strict=True))
+    if stored_order:
+        last = ("Y", "X", "C", "S")
+        dims = (*state.axes.dims, *(dim for dim in last if dim in state.dims))
+    offsets, nbytes = store.stored.spans(check=check)
+    rows = state.table.rows(state.axes.sequence())
+    rows = rows.reshape(*state.axes.shape, *(1 for dim in dims if dim in "CYXS"))
+    held = rows >= 0
+    if not len(offsets):
+        offsets = nbytes = np.zeros(1, dtype=np.int64)
+    return FrameReferences(
+        dims=dims,
+        shape=tuple(lengths[dim] for dim in dims),
+        dtype=layout.dtype,
+        chunk=ChunkLayout.of(layout, dims),
+        offsets=np.where(held, offsets[rows], 0),
+        nbytes=np.where(held, nbytes[rows], 0),
+    )
+
+
+def _is_checked(check_frames: CheckFrames, *, is_local: bool) -> bool:
+    return is_local if check_frames == "local" else bool(check_frames)
+
+
+def _file_of(url: str, registry: Any) -> Any:
+    """Path of a local file, or a file object that reads through a store."""
+    parts = urlsplit(url)
+    if parts.scheme in {"", "file"}:
+        return unquote(parts.path)
+    from obspec_utils.readers import BlockStoreReader
+
+    store, path = registry.resolve(url)
+    reader = BlockStoreReader(store, path, block_size=_BLOCK_NBYTES)
+    reader.name = url
+    return reader
+
+
+def _coordinates(store: FrameStore) -> xr.Dataset:
+    """Everything but the pixels, loaded; S as it is stored."""
+    dataset = dataset_of(store.state, frozenset({IMAGE}))
+    try:
+        dataset.load()
+    finally:
+        dataset.close()
+    for variable in dataset.variables.values():
+        kept = {"units", "dtype"} & variable.encoding.keys()
+        variable.encoding = {name: variable.encoding[name] for name in kept}
+    dataset.encoding = {}
+    if "S" in dataset.coords:
+        dataset = dataset.assign_coords(S=dataset["S"].copy(data=["B", "G", "R"]))
+    return dataset
+
+
+def _encoded(dataset: xr.Dataset) -> dict[str, Any]:
+    """Coordinates and attributes as the files of a zarr store, as text."""
+    from zarr.storage import MemoryStore
+
+    files: dict[str, Any] = {}
+    dataset.to_zarr(MemoryStore(files), zarr_format=2, consolidated=False)
+    return {key: _text(value.to_bytes()) for key, value in files.items()}
+
+
+def _text(data: bytes) -> str:
+    try:
+        text = data.decode("ascii")
+    except UnicodeDecodeError:
+        text = ""
+    if not text or text.startswith("base64:"):
+        return "base64:" + base64.b64encode(data).decode("ascii")
+    return text
+
+
+def _image_refs(
+    found: FrameReferences, url: str, attrs: Mapping[str, Any]
+) -> dict[str, Any]:
+    compressed = any(codec["name"] == "numcodecs.zlib" for codec in found.chunk.codecs)
+    # Without a fill value: xarray takes that of format 2 for "no value", and 0 is one.
+    document = {
+        "zarr_format": 2,
+        "shape": list(found.shape),
+        "chunks": list(found.chunk.shape),
+        "dtype": found.dtype.newbyteorder("<").str,
+        "order": "C",
+        "fill_value": None,
+        "compressor": {"id": "zlib", "level": 1} if compressed else None,
+        "filters": None,
+    }
+    refs: dict[str, Any] = {
+        f"{IMAGE}/.zarray": json.dumps(document),
+        f"{IMAGE}/.zattrs": json.dumps(
+            {**attrs, "_ARRAY_DIMENSIONS": list(found.dims)}
+        ),
+    }
+    for index in np.argwhere(found.nbytes > 0).tolist():
+        at = tuple(index)
+        key = f"{IMAGE}/{'.'.join(map(str, index))}"
+        refs[key] = [url, int(found.offsets[at]), int(found.nbytes[at])]
+    return refs
+
+
+def _writer(target: Any) -> Any:
+    """How references are written to a target of that name, None without one."""
+    if target is None:
+        return None
+    suffix = Path(str(target)).suffix.lower()
+    if suffix == ".json":
+        return _write_json
+    if suffix in {".parquet", ".parq"}:
+        return _write_parquet
+    raise ValueError(f"{target}: names of references end in .json or .parquet")
+
+
+def _write_json(refs: dict[str, Any], target: Any) -> None:
+    text = json.dumps({"version": 1, "refs": refs})
+    Path(target).write_text(text, encoding="ascii")
+
+
+def _write_parquet(refs: dict[str, Any], target: Any) -> None:
+    from fsspec.implementations.reference import LazyReferenceMapper
+
+    Path(target).mkdir(parents=True)
+    out = LazyReferenceMapper.create(
+        str(target), record_size=_RECORDS, engine="pyarrow"
+    )
+    for key, value in refs.items():
+        out[key] = value if isinstance(value, list) else _as_bytes(value)
+    out.flush()
+
+
+def _as_bytes(text: str) -> bytes:
+    if text.startswith("base64:"):
+        return base64.b64decode(text.removeprefix("base64:"))
+    return text.encode("ascii")
