@@ -12,6 +12,7 @@ from xarray.core import indexing
 from limnd2_xr.arrays.attrs import document_of, flat_attributes, image_attributes
 from limnd2_xr.arrays.coords import coordinates
 from limnd2_xr.arrays.file_manager import FileManager
+from limnd2_xr.arrays.file_variable import with_file_keys
 from limnd2_xr.arrays.lazy import FrameArray
 from limnd2_xr.frames.store import FrameStore
 
@@ -167,14 +168,16 @@ def dataset_of(state: StoreState, skip: frozenset[str] = frozenset()) -> xr.Data
             "original_shape": state.shape,
             SOURCE_KEY: state.spec,
         }
-        variables[IMAGE] = xr.Variable(state.dims, pixels, attrs, encoding)
+        variable = xr.Variable(state.dims, pixels, attrs, encoding)
+        variables[IMAGE] = with_file_keys(variable)
     made = coordinates(state, manager, skip)
     for variable in made.values():
         # Blocks of the same size along the same dim, or dask finds them inconsistent.
         variable.encoding["preferred_chunks"] = {
             str(dim): chunks[str(dim)] for dim in variable.dims
         }
-    coords = xr.Coordinates(made, indexes={})
+    keyed = {name: with_file_keys(variable) for name, variable in made.items()}
+    coords = xr.Coordinates(keyed, indexes={})
     dataset = xr.Dataset(variables, coords, attrs)
     dataset.encoding["source"] = source
     dataset.set_close(manager.close)
@@ -237,13 +240,16 @@ def preferred_chunks(state: StoreState) -> dict[str, int]:
     """Length of a good dask block along each dimension.
 
     Whole frames, neighbours in the file first, up to about `BLOCK_NBYTES`: many small
-    frames share a block, a huge frame has its own.
+    frames share a block, a large frame has its own. One that is over twice that size is
+    cut into rows if it is stored uncompressed, as rows are read on their own then.
     """
     layout = state.table.layout
     chunks = dict(zip(state.dims, state.shape, strict=True))
-    room = max(
-        1, BLOCK_NBYTES // (math.prod(layout.frame_shape) * layout.dtype.itemsize)
-    )
+    frame_nbytes = math.prod(layout.frame_shape) * layout.dtype.itemsize
+    room = max(1, BLOCK_NBYTES // frame_nbytes)
+    if frame_nbytes > 2 * BLOCK_NBYTES and layout.compression == "none":
+        parts = math.ceil(frame_nbytes / BLOCK_NBYTES)
+        chunks["Y"] = math.ceil(layout.height / parts)
     for dim in reversed(state.axes.file_order):
         length = chunks[dim]
         parts = math.ceil(length / room)

@@ -67,7 +67,7 @@ class RawImages(ChunkFrameArray):
         self._component = component
 
     def __dask_tokenize__(self) -> tuple[str, int]:
-        return self._manager.token, self._component
+        return self.manager.token, self._component
 
     def read_frame(
         self, store: FrameStore, number: int, indices: tuple[Indices, ...]

@@ -14,6 +14,7 @@ from limnd2_xr.arrays.dataset import (
 )
 from limnd2_xr.arrays.deepsim_group import deepsim_group
 from limnd2_xr.arrays.file_manager import FileManager
+from limnd2_xr.arrays.file_variable import with_file_keys
 from limnd2_xr.arrays.labels import labels_group
 from limnd2_xr.arrays.levels import levels_group
 from limnd2_xr.arrays.regions_of_interest import rois_group
@@ -93,7 +94,10 @@ def groups_of(state: StoreState) -> dict[str, xr.Dataset]:
             located = error.located(path=state.spec.name)
             report_damage(located, "this part of the file is left out")
             continue
-        for path, dataset in made.items():
+        for path, given in made.items():
+            dataset = given.assign(
+                {name: with_file_keys(array.variable) for name, array in given.items()}
+            )
             dataset.encoding["source"] = state.spec.name
             dataset.set_close(manager.close)
             groups[path] = dataset

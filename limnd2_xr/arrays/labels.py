@@ -59,7 +59,7 @@ class LabelArray(ChunkFrameArray):
         self._layer = layer
 
     def __dask_tokenize__(self) -> tuple[str, BinaryLayer]:
-        return self._manager.token, self._layer
+        return self.manager.token, self._layer
 
     def read_frame(
         self, store: FrameStore, number: int, indices: tuple[Indices, ...]

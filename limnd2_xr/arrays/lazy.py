@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ChunkFrameArray",
     "ComputedArray",
+    "FileArray",
     "FrameArray",
     "OpenWhileRead",
     "PerFrameArray",
@@ -34,7 +35,20 @@ __all__ = [
 ]
 
 
-class FrameArray(BackendArray):
+class FileArray(BackendArray):
+    """Anything that is read lazily from an open file.
+
+    Parameters
+    ----------
+    manager
+        Owner of the open `FrameStore`.
+    """
+
+    def __init__(self, manager: StoreManager) -> None:
+        self.manager = manager
+
+
+class FrameArray(FileArray):
     """Pixels of a file; each index becomes as few reads as it can.
 
     Parameters
@@ -46,7 +60,7 @@ class FrameArray(BackendArray):
     """
 
     def __init__(self, manager: StoreManager, state: StoreState) -> None:
-        self.manager = manager
+        super().__init__(manager)
         self.shape = state.shape
         self.dtype = state.table.layout.dtype
 
@@ -113,7 +127,7 @@ class OpenWhileRead:
             yield store
 
 
-class ChunkFrameArray(BackendArray, ABC):
+class ChunkFrameArray(FileArray, ABC):
     """Images that have chunks of their own for each frame, such as masks.
 
     Subclasses read one frame, or the part of it that is asked for.
@@ -135,7 +149,7 @@ class ChunkFrameArray(BackendArray, ABC):
         frame_shape: tuple[int, ...],
         dtype: np.dtype[Any],
     ) -> None:
-        self._manager = manager
+        super().__init__(manager)
         self.shape = (*state.axes.shape, *frame_shape)
         self.dtype = dtype
 
@@ -163,7 +177,7 @@ class ChunkFrameArray(BackendArray, ABC):
         return self._read(key.tuple)  # as in `FrameArray`
 
     def _read(self, key: tuple[Any, ...]) -> NDArray[Any]:
-        axes = self._manager.state.axes
+        axes = self.manager.state.axes
         picks = [normalize(k, n, "") for k, n in zip(key, self.shape, strict=True)]
         indices = [pick_array(pick) for pick in picks]
         loops = len(axes.dims)
@@ -171,7 +185,7 @@ class ChunkFrameArray(BackendArray, ABC):
         inside = tuple(indices[loops:])
         out = np.empty((numbers.size, *map(len, inside)), self.dtype)
         if out.size:
-            with self._manager.acquire_context() as store:
+            with self.manager.acquire_context() as store:
                 for target, number in zip(out, numbers.tolist(), strict=True):
                     target[...] = self.read_frame(store, number, inside)
         lengths = zip(outer_shape(picks), key, strict=True)
@@ -210,7 +224,7 @@ class ComputedArray(BackendArray):
         return np.asarray(self._compute()[key])
 
 
-class PerFrameArray(BackendArray):
+class PerFrameArray(FileArray):
     """Values of every frame or channel, read from an open file when asked for.
 
     Parameters
@@ -231,7 +245,7 @@ class PerFrameArray(BackendArray):
         shape: tuple[int, ...],
         dtype: np.dtype[Any],
     ) -> None:
-        self._manager = manager
+        super().__init__(manager)
         self._compute = compute
         self.shape = shape
         self.dtype = dtype
@@ -242,5 +256,5 @@ class PerFrameArray(BackendArray):
         )
 
     def _read(self, key: tuple[Any, ...]) -> NDArray[Any]:
-        with self._manager.acquire_context() as store:
+        with self.manager.acquire_context() as store:
             return np.asarray(self._compute(store)[key])

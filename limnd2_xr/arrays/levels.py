@@ -57,7 +57,7 @@ class LevelArray(ChunkFrameArray):
         self._level = level
 
     def __dask_tokenize__(self) -> tuple[str, int]:
-        return self._manager.token, self._level.size
+        return self.manager.token, self._level.size
 
     def read_frame(
         self, store: FrameStore, number: int, indices: tuple[Indices, ...]

@@ -1,0 +1,111 @@
+"""`FileVariable`: a variable whose dask keys change with its file.
+
+xarray makes the keys of ``chunks=`` from the path and its time of modification, but of a
+URL it knows no time: after the object was replaced, keys of old pixels and of new ones
+would be equal, and dask would take the ones for the others. And `Dataset.chunk` with
+``"auto"`` knows nothing of frames, and would cut them all into small squares.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import xarray as xr
+from xarray.core import indexing
+
+from limnd2_xr.arrays.lazy import FileArray
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["FileVariable", "with_file_keys"]
+
+_WRAPPERS = (
+    indexing.MemoryCachedArray,
+    indexing.CopyOnWriteArray,
+    indexing.LazilyIndexedArray,
+    indexing.LazilyVectorizedIndexedArray,
+)
+
+
+class FileVariable(xr.Variable):
+    """A variable that is read from an .nd2 file, until it is in memory.
+
+    Only `chunk` differs from that of `xarray.Variable`: the names of dask arrays hold a
+    digest of what the file was like when it was opened, and with ``"auto"`` blocks are
+    made of the blocks that suit the file.
+    """
+
+    __slots__ = ()
+
+    def chunk(  # noqa: D102 - as that of xarray
+        self,
+        chunks: Any = {},  # noqa: B006
+        *args: Any,
+        from_array_kwargs: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> FileVariable:
+        array = _file_array(self._data)
+        if array is not None:
+            from_array_kwargs = dict(from_array_kwargs or {})
+            name = from_array_kwargs.get("name")
+            if isinstance(name, str):
+                from_array_kwargs["name"] = _with_token(name, array)
+            chunks = self._suited(chunks)
+        kwargs["from_array_kwargs"] = from_array_kwargs
+        chunked: FileVariable = super().chunk(chunks, *args, **kwargs)
+        return chunked
+
+    def _suited(self, chunks: Any) -> Any:
+        """Turn ``"auto"`` into multiples of the blocks that suit the file."""
+        preferred = self.encoding.get("preferred_chunks", {})
+        if isinstance(chunks, str):
+            chunks = dict.fromkeys(self.dims, chunks)
+        if not isinstance(chunks, dict) or "auto" not in chunks.values():
+            return chunks
+        if any(preferred.get(dim, 0) > n for dim, n in self.sizes.items()):
+            return chunks  # a part of what the blocks suit
+        from dask.array.core import normalize_chunks
+
+        sizes = tuple(self.sizes.items())
+        found = normalize_chunks(
+            tuple(chunks.get(dim, length) for dim, length in sizes),
+            shape=self.shape,
+            dtype=self.dtype,
+            previous_chunks=tuple(preferred.get(dim, n) for dim, n in sizes),
+        )
+        return dict(zip(self.dims, found, strict=True))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What is in memory can be read where this package is not installed.
+        kind = xr.Variable if _file_array(self._data) is None else FileVariable
+        return kind, (self.dims, self._data, self._attrs, self._encoding, True)
+
+
+def with_file_keys(variable: xr.Variable) -> xr.Variable:
+    """Return the same variable, with keys that change with its file if it is of one.
+
+    Parameters
+    ----------
+    variable
+        Of any data.
+    """
+    if _file_array(variable._data) is None:
+        return variable
+    encoding = variable.encoding
+    return FileVariable(variable.dims, variable._data, variable.attrs, encoding, True)
+
+
+def _file_array(data: Any) -> FileArray | None:
+    """Return the array of a file that lazy data index; None if they are another's."""
+    while isinstance(data, _WRAPPERS):
+        data = data.array
+    return data if isinstance(data, FileArray) else None
+
+
+def _with_token(name: str, array: FileArray) -> str:
+    """Replace the token at the end of a name by one that depends on the file, too."""
+    from dask.base import tokenize
+
+    prefix, _, token = name.rpartition("-")
+    return f"{prefix}-{tokenize(token, array.manager.token)}"
