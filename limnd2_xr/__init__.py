@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from limnd2_xr.arrays.update import update_nd2
     from limnd2_xr.arrays.virtual import Nd2Parser, to_kerchunk
     from limnd2_xr.arrays.zarr_store import zarr_store
+    from limnd2_xr.conversion.converting import convert_to_nd2, plan_conversion
     from limnd2_xr.frames.repair import repair
     from limnd2_xr.frames.verify import verify
     from limnd2_xr.model.events import Event
@@ -44,10 +45,12 @@ __all__ = [
     "StaleFile",
     "UnsupportedDtype",
     "UnsupportedFeature",
+    "convert_to_nd2",
     "create_nd2",
     "finalize_nd2",
     "get_mapping",
     "get_threads",
+    "plan_conversion",
     "repair",
     "set_mapping",
     "set_threads",
@@ -64,8 +67,10 @@ _LATER = {
     "ImageRoi": "limnd2_xr.arrays.image_roi",
     "Nd2Parser": "limnd2_xr.arrays.virtual",
     "Roi": "limnd2_xr.model.rois",
+    "convert_to_nd2": "limnd2_xr.conversion.converting",
     "create_nd2": "limnd2_xr.arrays.region",
     "finalize_nd2": "limnd2_xr.arrays.region",
+    "plan_conversion": "limnd2_xr.conversion.converting",
     "repair": "limnd2_xr.frames.repair",
     "to_kerchunk": "limnd2_xr.arrays.virtual",
     "update_nd2": "limnd2_xr.arrays.update",

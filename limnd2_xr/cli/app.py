@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from limnd2_xr.cli.convert import convert
 from limnd2_xr.cli.demo import demo
 from limnd2_xr.cli.info import info
 from limnd2_xr.cli.repair import repair
@@ -23,6 +24,7 @@ app = typer.Typer(
 app.command()(info)
 app.command()(verify)
 app.command()(repair)
+app.command()(convert)
 app.command()(demo)
 
 

@@ -1,0 +1,294 @@
+"""OME-Zarr (0.4 and 0.5), arrays of zarr, and datasets that xarray saved as zarr."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import xarray as xr
+
+from limnd2_xr.arrays.units import in_unit
+from limnd2_xr.conversion.array_source import image_of_dataset
+from limnd2_xr.conversion.lazy_images import OuterArray, lazy
+from limnd2_xr.conversion.ome_described import ome_images
+from limnd2_xr.conversion.ome_image import described_by_ome
+from limnd2_xr.conversion.source_image import Reading, SourceImage, checked_dims
+from limnd2_xr.errors import Nd2Error
+from limnd2_xr.model.channels import unique_names
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from contextlib import ExitStack
+
+    from numpy.typing import NDArray
+
+    from limnd2_xr.arrays.units import Unit
+
+__all__ = ["is_zarr", "open_zarr"]
+
+_MARKS: Final = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
+_METADATA: Final = "OME/METADATA.ome.xml"
+_HEX: Final = frozenset("0123456789abcdefABCDEF")
+_LARGEST_XML: Final = 2**28
+
+
+def is_zarr(path: str) -> bool:
+    """Say whether a folder or a URL holds a store of zarr."""
+    if "://" in path:
+        return path.rstrip("/").endswith(".zarr")
+    return any((Path(path) / name).is_file() for name in _MARKS)
+
+
+def open_zarr(path: str, reading: Reading, stack: ExitStack) -> list[SourceImage]:
+    """Open the images of a store: one, a series, or those of a plate.
+
+    Parameters
+    ----------
+    path
+        Folder or URL.
+    reading
+        How to understand it.
+    stack
+        What closes the store.
+
+    Raises
+    ------
+    Nd2Error
+        If it is no zarr, or its metadata contradict the arrays.
+    """
+    import zarr
+
+    try:
+        node = zarr.open(path, mode="r")
+        if not isinstance(node, zarr.Group):
+            return [_plain(node, path, reading)]
+        attrs = _ome_attributes(node)
+        if "plate" in attrs:
+            return _chosen(_plate(node, attrs["plate"], path), path, reading)
+        if "bioformats2raw.layout" in attrs:
+            return _chosen(_series(node, path), path, reading)
+        if "multiscales" in attrs:
+            return [_multiscale(node, path, "")]
+        if reading.variable is not None and isinstance(
+            node.get(reading.variable), zarr.Array
+        ):
+            return [_plain(node[reading.variable], path, reading)]
+        dataset = xr.open_zarr(path, consolidated=False, chunks=None)
+        stack.enter_context(dataset)
+        return [image_of_dataset(dataset, path, "zarr", reading)]
+    except Nd2Error as error:
+        raise error.located(path=path) from None
+    except (ImportError, MemoryError):
+        raise
+    except Exception as error:
+        # zarr and the file systems below it raise anything.
+        raise Nd2Error(f"not readable as zarr: {error}", path=path) from error
+
+
+class _ZarrPixels(OuterArray):
+    def __init__(self, array: Any) -> None:
+        self._array = array
+        self.shape = tuple(array.shape)
+        self.dtype = np.dtype(array.dtype).newbyteorder("=")
+
+    def read(self, indices: Sequence[NDArray[np.int64]]) -> NDArray[Any]:
+        key = []
+        for index in indices:
+            is_run = len(index) and (np.diff(index) == 1).all()
+            key.append(slice(int(index[0]), int(index[-1]) + 1) if is_run else index)
+        return np.asarray(self._array.oindex[tuple(key)])
+
+
+def _ome_attributes(group: Any) -> dict[str, Any]:
+    """Metadata of OME-Zarr: below a name since version 0.5."""
+    attrs = dict(group.attrs)
+    inner = attrs.get("ome")
+    return dict(inner) if isinstance(inner, dict) else attrs
+
+
+def _chosen(
+    images: list[SourceImage], path: str, reading: Reading
+) -> list[SourceImage]:
+    if reading.series is None:
+        return images
+    if not 0 <= reading.series < len(images):
+        raise Nd2Error(
+            f"the store has {len(images)} images: no {reading.series}", path=path
+        )
+    return [images[reading.series]]
+
+
+def _plain(array: Any, path: str, reading: Reading) -> SourceImage:
+    names = getattr(array.metadata, "dimension_names", None) or array.attrs.get(
+        "_ARRAY_DIMENSIONS"
+    )
+    if reading.dims is not None:
+        dims = checked_dims(reading.dims, array.ndim, path)
+    elif names and all(names):
+        dims = checked_dims("".join(str(name)[:1] for name in names), array.ndim, path)
+    elif array.ndim == 2:
+        dims = ("Y", "X")
+    else:
+        raise Nd2Error(
+            f"an array of {array.shape}: nothing says what its dims are; name them, e.g. "
+            'dims="TCYX" (--dims TCYX)',
+            path=path,
+        )
+    return SourceImage(
+        pixels=lazy(dims, _ZarrPixels(array)),
+        path=path,
+        format="zarr",
+        part=str(array.path),
+    )
+
+
+def _plate(group: Any, plate: Mapping[str, Any], path: str) -> list[SourceImage]:
+    found = []
+    rows = [str(row["name"]) for row in plate.get("rows", ())]
+    columns = [str(column["name"]) for column in plate.get("columns", ())]
+    for well in plate["wells"]:
+        place = str(well["path"])
+        row, _, column = place.partition("/")
+        cell = (
+            int(well.get("rowIndex", rows.index(row) if row in rows else -1)),
+            int(
+                well.get(
+                    "columnIndex", columns.index(column) if column in columns else -1
+                )
+            ),
+        )
+        fields = _ome_attributes(group[place])["well"]["images"]
+        for field in fields:
+            part = f"{place}/{field['path']}"
+            image = _multiscale(group[part], path, part)
+            name = f"{row}{column}" + (f" {field['path']}" if len(fields) > 1 else "")
+            found.append(replace(image, name=name, well=cell))
+    return found
+
+
+def _series(group: Any, path: str) -> list[SourceImage]:
+    listed = _ome_attributes(group["OME"]).get("series") if "OME" in group else None
+    if listed is None:
+        listed, number = [], 0
+        while str(number) in group:
+            listed.append(str(number))
+            number += 1
+    images = [_multiscale(group[str(part)], path, str(part)) for part in listed]
+    text = _companion(path)
+    if not text:
+        return images
+    described = ome_images(text)
+    if len(described) != len(images):
+        note = f"{_METADATA} (it describes another number of images)"
+        return [replace(image, notes=(*image.notes, note)) for image in images]
+    return [
+        described_by_ome(image, ome)
+        for image, ome in zip(images, described, strict=True)
+    ]
+
+
+def _companion(path: str) -> str:
+    """Text of the OME-XML in a store, "" without one."""
+    import fsspec
+
+    try:
+        with fsspec.open(f"{path.rstrip('/')}/{_METADATA}", "rb") as file:
+            data: bytes = file.read(_LARGEST_XML)
+    except OSError:
+        return ""
+    return data.decode("utf-8", "replace")
+
+
+def _multiscale(group: Any, path: str, part: str) -> SourceImage:
+    attrs = _ome_attributes(group)
+    scales = attrs["multiscales"][0]
+    axes = [
+        axis if isinstance(axis, dict) else {"name": axis}
+        for axis in scales.get("axes", list("tczyx"))
+    ]
+    level = scales["datasets"][0]
+    array = group[str(level["path"])]
+    dims = checked_dims(
+        "".join(str(axis["name"])[:1] for axis in axes), array.ndim, path
+    )
+    scale, shift = _placement(
+        [*level.get("coordinateTransformations", ())],
+        [*scales.get("coordinateTransformations", ())],
+        array.ndim,
+    )
+    pixels = lazy(dims, _ZarrPixels(array))
+    sizes = {str(dim): size for dim, size in pixels.sizes.items()}
+    # A dim of length 1 that every image of OME-Zarr 0.4 used to have is no loop.
+    single = [dim for dim in "TZ" if sizes.get(dim) == 1]
+    pixels = pixels.isel(dict.fromkeys(single, 0))
+    coords: dict[str, xr.Variable] = {}
+    notes = []
+    for dim, axis, size, begin in zip(dims, axes, scale, shift, strict=True):
+        if dim in {"C", "P", *single}:
+            continue
+        values = np.arange(sizes[dim]) * size + begin
+        unit: Unit = "s" if dim == "T" else "um"
+        stated = str(axis.get("unit") or "")
+        if not stated:
+            if size != 1.0:
+                notes.append(f"scale {size:g} along {dim} (without a unit)")
+            continue
+        try:
+            values = in_unit(xr.DataArray(values, attrs={"units": stated}), unit)
+        except ValueError:
+            notes.append(f"scale {size:g} along {dim} (in {stated!r})")
+            continue
+        coords[dim] = xr.Variable(dim, values, {"units": unit})
+    coords |= _omero(attrs.get("omero"), sizes.get("C", 1))
+    if "labels" in group:
+        notes.append("labels of the OME-Zarr")
+    return SourceImage(
+        pixels=pixels,
+        path=path,
+        format=f"OME-Zarr {_version(attrs, scales)}".strip(),
+        part=part,
+        name=str(scales.get("name") or ""),
+        coords=coords,
+        notes=tuple(notes),
+    )
+
+
+def _version(attrs: Mapping[str, Any], scales: Mapping[str, Any]) -> str:
+    return str(attrs.get("version") or scales.get("version") or "")
+
+
+def _placement(
+    inner: list[Any], outer: list[Any], ndim: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Put transformations together: first those of the level, then of all."""
+    scale, shift = np.ones(ndim), np.zeros(ndim)
+    for step in (*inner, *outer):
+        match step.get("type"):
+            case "scale":
+                factor = np.asarray(step["scale"], np.float64)
+                scale, shift = scale * factor, shift * factor
+            case "translation":
+                shift = shift + np.asarray(step["translation"], np.float64)
+    return scale, shift
+
+
+def _omero(omero: Any, count: int) -> dict[str, xr.Variable]:
+    channels = omero.get("channels") if isinstance(omero, dict) else None
+    if not isinstance(channels, list) or len(channels) != count:
+        return {}
+    coords: dict[str, xr.Variable] = {}
+    names = [str(channel.get("label") or "") for channel in channels]
+    if any(names):
+        filled = [name or f"Channel_{i}" for i, name in enumerate(names)]
+        coords["C"] = xr.Variable("C", unique_names(filled))
+    colors = [str(channel.get("color") or "").lstrip("#")[:6] for channel in channels]
+    if all(len(color) == 6 and set(color) <= _HEX for color in colors):
+        coords["color"] = xr.Variable("C", [f"#{color.lower()}" for color in colors])
+    windows = [channel.get("window") or {} for channel in channels]
+    if all("start" in window and "end" in window for window in windows):
+        for name, key in (("display_min", "start"), ("display_max", "end")):
+            values = [float(window[key]) for window in windows]
+            coords[name] = xr.Variable("C", values)
+    return coords
