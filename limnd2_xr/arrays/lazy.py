@@ -74,9 +74,8 @@ class FrameArray(FileArray):
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         if isinstance(key, indexing.VectorizedIndexer):
-            return indexing.explicit_indexing_adapter(
-                key, self.shape, indexing.IndexingSupport.OUTER, self._read
-            )
+            with self.manager.acquire_context() as store:
+                return store.read_points(key.tuple)
         # The planner takes any step and order itself; xarray's adapter would sort and
         # undo it in memory, and fails on an empty slice with a negative step.
         return self._read(key.tuple)

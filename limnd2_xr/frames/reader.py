@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from limnd2_xr.frames.planner import Pick
     from limnd2_xr.frames.table import FrameTable
 
-__all__ = ["FrameReader", "FrameSelection"]
+__all__ = ["FrameReader", "FrameSelection", "ReadGroup"]
 
 READ_LIMIT_NBYTES = 8 * 2**20
 """Merged reads grow no larger, so that threads share the work and staging stays small."""
@@ -77,7 +77,7 @@ class FrameSelection:
 
 
 @dataclass(frozen=True, slots=True)
-class _Group:
+class ReadGroup:
     """Frames that one read covers, sorted by file offset."""
 
     rows: NDArray[np.int64]
@@ -92,8 +92,9 @@ class _Group:
     """Where each frame's pixels were thought to begin when the read was planned."""
     run: RowRun
 
-    def subset(self, keep: NDArray[np.bool_] | NDArray[np.intp] | slice) -> _Group:
-        return _Group(
+    def subset(self, keep: NDArray[np.bool_] | NDArray[np.intp] | slice) -> ReadGroup:
+        """Return some of the frames."""
+        return ReadGroup(
             self.rows[keep],
             self.targets[keep],
             self.starts[keep],
@@ -159,7 +160,7 @@ class FrameReader:
         targets = np.flatnonzero(present)
         if layout.compression == "zlib":
             groups = self._plan_packed(rows[targets], targets, selection)
-            self._carry_out(
+            self.carry_out(
                 groups,
                 lambda group: self._read_packed(out, group, selection),
                 threaded=_wanted_nbytes(groups) >= PACKED_THREADED_NBYTES,
@@ -168,7 +169,7 @@ class FrameReader:
             groups = self._plan_plain(rows[targets], targets, selection)
             # Of what is seen as memory only the pixels wanted are touched.
             moved = out.nbytes if self._is_memory else _wanted_nbytes(groups)
-            self._carry_out(
+            self.carry_out(
                 groups,
                 lambda group: self._read_plain(out, group, selection),
                 threaded=moved >= THREADED_NBYTES,
@@ -196,8 +197,8 @@ class FrameReader:
             rows[targets], targets, nbytes, _NO_RUN, READ_LIMIT_NBYTES, -TIME_NBYTES
         )
 
-        def read(group: _Group) -> None:
-            base, staged = self._stage(group)
+        def read(group: ReadGroup) -> None:
+            base, staged = self.stage(group)
             self._headers.check(group.rows, base, staged)
             if self._moved(group).any():
                 # What was read is not what their headers, known by now, ask for.
@@ -209,7 +210,7 @@ class FrameReader:
             for target, start in zip(group.targets, group.starts - base, strict=True):
                 times[target] = np.frombuffer(staged, "<f8", 1, start)[0]
 
-        self._carry_out(groups, read)
+        self.carry_out(groups, read)
         return times
 
     # -- planning
@@ -219,16 +220,16 @@ class FrameReader:
         rows: NDArray[np.int64],
         targets: NDArray[np.int64],
         selection: FrameSelection,
-    ) -> list[_Group]:
+    ) -> list[ReadGroup]:
         layout, gap_nbytes = self.table.layout, self.source.gap_nbytes
         runs = row_runs(selection.rows, layout, gap_nbytes)
         whole = len(runs) == 1 and runs[0].stop - runs[0].first == layout.height
         if not whole and layout.frame_nbytes > gap_nbytes:
             # Of a large frame the rows wanted are read and nothing else: not what lies
             # between them and the header.
-            self._learn_headers(rows)
+            self.learn_headers(rows)
         first, columns = _column_span(selection.columns)
-        groups: list[_Group] = []
+        groups: list[ReadGroup] = []
         for run in runs:
             offset = run.first * layout.row_nbytes + first * layout.pixel_nbytes
             # What lies left and right of the columns wanted is not read at the ends.
@@ -252,13 +253,35 @@ class FrameReader:
         rows: NDArray[np.int64],
         targets: NDArray[np.int64],
         selection: FrameSelection,
-    ) -> list[_Group]:
-        self._learn_headers(rows[self._headers.nbytes[rows] < 0])
+    ) -> list[ReadGroup]:
+        self.learn_headers(rows[self._headers.nbytes[rows] < 0])
         wanted = pick_array(selection.rows)
         run = RowRun(0, int(wanted.max()) + 1, selection.rows, slice(0, len(wanted), 1))
         return self._groups(
             rows, targets, self._headers.nbytes[rows], run, PACKED_LIMIT_NBYTES
         )
+
+    def plan_parts(
+        self,
+        rows: NDArray[np.int64],
+        targets: NDArray[np.int64],
+        nbytes: NDArray[np.int64],
+        offsets: NDArray[np.int64],
+    ) -> list[ReadGroup]:
+        """Return how to read parts of uncompressed frames whose headers are known.
+
+        Parameters
+        ----------
+        rows
+            Of the frame table; may repeat.
+        targets
+            Where each part goes.
+        nbytes
+            Size of each part.
+        offsets
+            Where in the pixels of its frame each part begins.
+        """
+        return self._groups(rows, targets, nbytes, _NO_RUN, READ_LIMIT_NBYTES, offsets)
 
     def _groups(
         self,
@@ -267,13 +290,12 @@ class FrameReader:
         nbytes: NDArray[np.int64],
         run: RowRun,
         limit_nbytes: int,
-        offset: int = 0,
-    ) -> list[_Group]:
+        offset: int | NDArray[np.int64] = 0,
+    ) -> list[ReadGroup]:
         pixels = self._headers.pixel_offsets[rows]
-        order = np.argsort(pixels, kind="stable")
-        whole = _Group(rows, targets, pixels + offset, nbytes, pixels, run).subset(
-            order
-        )
+        starts = pixels + offset
+        order = np.argsort(starts, kind="stable")
+        whole = ReadGroup(rows, targets, starts, nbytes, pixels, run).subset(order)
         if self._is_memory:
             # Nothing is read, so nothing is gained by keeping neighbours together.
             grouped = shares(nbytes, limit_nbytes=limit_nbytes)
@@ -288,21 +310,21 @@ class FrameReader:
             )
         return [whole.subset(slice(begin, end)) for begin, end in grouped]
 
-    def _begin(self, group: _Group) -> NDArray[np.int64]:
+    def _begin(self, group: ReadGroup) -> NDArray[np.int64]:
         """First byte to read of each frame: its header where that is still to be checked."""
         offsets = self.table.chunk_offsets[group.rows]
         return np.where(self._headers.checked[group.rows], group.starts, offsets)
 
     # -- headers
 
-    def _learn_headers(self, rows: NDArray[np.int64]) -> None:
+    def learn_headers(self, rows: NDArray[np.int64]) -> None:
         """Check the headers of frames that are not checked yet, by reads of their own."""
         rows = np.unique(rows[~self._headers.checked[rows]])
         if not len(rows):
             return
         starts = self.table.chunk_offsets[rows]
         nbytes = np.minimum(HEADER_PROBE_NBYTES, self.source.size - starts)
-        probe = _Group(rows, rows, starts, nbytes, starts, _NO_RUN)
+        probe = ReadGroup(rows, rows, starts, nbytes, starts, _NO_RUN)
         probe = probe.subset(np.argsort(starts, kind="stable"))
         grouped = group_reads(
             probe.starts,
@@ -312,11 +334,11 @@ class FrameReader:
         )
         groups = [probe.subset(slice(begin, end)) for begin, end in grouped]
 
-        def read(group: _Group) -> None:
-            base, staged = self._stage(group)
+        def read(group: ReadGroup) -> None:
+            base, staged = self.stage(group)
             self._headers.check(group.rows, base, staged)
 
-        self._carry_out(groups, read)
+        self.carry_out(groups, read)
 
     # -- reading
 
@@ -325,13 +347,25 @@ class FrameReader:
         """Whether the file is seen as memory rather than read into buffers."""
         return self.source.memory() is not None
 
-    def _carry_out(
+    def carry_out(
         self,
-        groups: list[_Group],
-        read: Callable[[_Group], None],
+        groups: list[ReadGroup],
+        read: Callable[[ReadGroup], None],
         *,
         threaded: bool = True,
     ) -> None:
+        """Read all groups, where it is worth it on threads.
+
+        Parameters
+        ----------
+        groups
+            What to read.
+        read
+            Reads one group.
+        threaded
+            Whether there is enough to do for threads; those that wait for a server are
+            always worth it.
+        """
         # No function here may hold itself, as a recursive closure does: it would keep
         # the output alive until the garbage collector comes by.
         if threaded or self.source.requests > 1:
@@ -341,7 +375,7 @@ class FrameReader:
             for group in groups:
                 self._attempt(group, read)
 
-    def _attempt(self, group: _Group, read: Callable[[_Group], None]) -> None:
+    def _attempt(self, group: ReadGroup, read: Callable[[ReadGroup], None]) -> None:
         """Read a group; have an error name the frame that it is about."""
         try:
             read(group)
@@ -355,10 +389,10 @@ class FrameReader:
             elif self._headers.checked[row] or group.run is _NO_RUN:
                 raise self._headers.corrupt(row, error.reason) from error
             else:
-                self._learn_headers(group.rows)
+                self.learn_headers(group.rows)
                 self._attempt(group, read)
 
-    def _stage(self, group: _Group) -> tuple[int, memoryview]:
+    def stage(self, group: ReadGroup) -> tuple[int, memoryview]:
         """Read the bytes of a group; return the file offset of the first, and the bytes."""
         begin, stops = self._begin(group), group.starts + group.nbytes
         memory = self.source.memory() if self._is_memory else None
@@ -391,7 +425,7 @@ class FrameReader:
             kept = _kept.staging = np.empty(nbytes, dtype=np.uint8)
         return kept[:nbytes].data
 
-    def _moved(self, group: _Group) -> NDArray[np.bool_]:
+    def _moved(self, group: ReadGroup) -> NDArray[np.bool_]:
         """Frames whose header, read since the plan was made, tells otherwise than it."""
         moved: NDArray[np.bool_] = (
             self._headers.pixel_offsets[group.rows] != group.pixels
@@ -401,8 +435,8 @@ class FrameReader:
         return moved
 
     def _without_moved(
-        self, out: NDArray[Any], group: _Group, selection: FrameSelection
-    ) -> _Group:
+        self, out: NDArray[Any], group: ReadGroup, selection: FrameSelection
+    ) -> ReadGroup:
         """Read the moved frames of a group where they really are; return the others."""
         moved = self._moved(group)
         if not moved.any():
@@ -418,12 +452,12 @@ class FrameReader:
         return group.subset(~moved)
 
     def _read_packed(
-        self, out: NDArray[Any], group: _Group, selection: FrameSelection
+        self, out: NDArray[Any], group: ReadGroup, selection: FrameSelection
     ) -> None:
         group = self._without_moved(out, group, selection)
         if not len(group.rows):
             return
-        base, staged = self._stage(group)
+        base, staged = self.stage(group)
         self._headers.check(group.rows, base, staged)
         moved, layout, run = self._moved(group), self.table.layout, group.run
         for i in np.flatnonzero(~moved).tolist():
@@ -445,7 +479,7 @@ class FrameReader:
         self._without_moved(out, group, selection)
 
     def _read_plain(
-        self, out: NDArray[Any], group: _Group, selection: FrameSelection
+        self, out: NDArray[Any], group: ReadGroup, selection: FrameSelection
     ) -> None:
         group = self._without_moved(out, group, selection)
         if not len(group.rows):
@@ -453,7 +487,7 @@ class FrameReader:
         if not self._is_memory and self._is_direct(group, selection):
             self._read_direct(out, group, selection)
             return
-        base, staged = self._stage(group)
+        base, staged = self.stage(group)
         self._headers.check(group.rows, base, staged)
         moved, run = self._moved(group), group.run
         first, columns = _column_span(selection.columns)
@@ -477,7 +511,7 @@ class FrameReader:
             )
         self._without_moved(out, group, selection)
 
-    def _is_direct(self, group: _Group, selection: FrameSelection) -> bool:
+    def _is_direct(self, group: ReadGroup, selection: FrameSelection) -> bool:
         """Say whether the bytes wanted of each frame are the output's, in their order."""
         layout, run = self.table.layout, group.run
         stops = group.starts + group.nbytes
@@ -494,7 +528,7 @@ class FrameReader:
         )
 
     def _read_direct(
-        self, out: NDArray[Any], group: _Group, selection: FrameSelection
+        self, out: NDArray[Any], group: ReadGroup, selection: FrameSelection
     ) -> None:
         """Scatter one read over the output; what lies between frames is put aside."""
         begin, stops = self._begin(group), group.starts + group.nbytes
@@ -521,7 +555,7 @@ _NO_RUN = RowRun(0, 0, slice(0, 0, 1), slice(0, 0, 1))
 """Of reads that take no rows of pixels."""
 
 
-def _wanted_nbytes(groups: list[_Group]) -> int:
+def _wanted_nbytes(groups: list[ReadGroup]) -> int:
     return sum(int(group.nbytes.sum()) for group in groups)
 
 
@@ -538,7 +572,7 @@ def _shifted(columns: Pick, first: int) -> Pick:
     return columns - first
 
 
-def _even_parts(group: _Group) -> Iterator[_Group]:
+def _even_parts(group: ReadGroup) -> Iterator[ReadGroup]:
     """Cut a group where the distance between frames changes."""
     steps = np.diff(group.starts)
     begin, count = 0, len(group.rows)

@@ -26,11 +26,13 @@ from limnd2_xr.frames.legacy_opening import open_legacy
 from limnd2_xr.frames.legacy_reader import CodestreamTable, LegacyReader
 from limnd2_xr.frames.opening import find_frames, open_index, read_metadata
 from limnd2_xr.frames.planner import normalize, outer_shape, pick_array
+from limnd2_xr.frames.points import PointKey, read_points
 from limnd2_xr.frames.reader import FrameReader, FrameSelection
 from limnd2_xr.frames.stored_frames import StoredFrames
 from limnd2_xr.frames.table import FRAME_FAMILY
 from limnd2_xr.frames.wells import read_wells
 from limnd2_xr.model.display import DISPLAY
+from limnd2_xr.model.legacy_document import is_legacy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
     from limnd2_xr.container.source import ByteSource, FileStamp
     from limnd2_xr.damage import OnDamage
     from limnd2_xr.frames.opening import SoundIndex
-    from limnd2_xr.frames.planner import AxisKey
+    from limnd2_xr.frames.planner import AxisKey, Pick
     from limnd2_xr.frames.table import FrameTable
     from limnd2_xr.model.axes import Axes
     from limnd2_xr.model.document import Nd2Document
@@ -369,19 +371,47 @@ class FrameStore:
         CorruptChunk
             If the frame is damaged.
         """
+        pixels: NDArray[Any] = self.read_frames(np.array([number]))[0]
+        return pixels
+
+    def read_frames(
+        self, numbers: NDArray[np.int64], *, as_stored: bool = False
+    ) -> NDArray[Any]:
+        """Pixels of several frames by their sequence numbers, zeros where missing.
+
+        Parameters
+        ----------
+        numbers
+            One-dimensional, in the order of the output.
+        as_stored
+            Components of RGB in the order of the file: blue, green, red, but in files
+            of format 1.0 (FORMAT 6.3).
+
+        Returns
+        -------
+        ndarray
+            Of shape (frames, C, Y, X) and, for RGB, S; new and C-contiguous.
+
+        Raises
+        ------
+        CorruptChunk
+            If a frame is damaged.
+        """
         layout = self.table.layout
-        out = np.empty((1, *layout.frame_shape), dtype=layout.dtype)
-        picks = [slice(0, length, 1) for length in layout.frame_shape]
+        out = np.empty((len(numbers), *layout.frame_shape), dtype=layout.dtype)
+        picks: list[Pick] = [slice(0, length, 1) for length in layout.frame_shape]
+        samples = picks[3] if layout.samples > 1 else None
+        if samples is not None and as_stored and not is_legacy(self.document):
+            samples = np.arange(layout.samples, dtype=np.int64)[::-1]
         selection = FrameSelection(
-            sequence=np.array([number], dtype=np.int64),
+            sequence=np.asarray(numbers, dtype=np.int64),
             channels=picks[0],
             rows=picks[1],
             columns=picks[2],
-            samples=picks[3] if layout.samples > 1 else None,
+            samples=samples,
         )
         self._reader.read_into(out, selection)
-        pixels: NDArray[Any] = out[0]
-        return pixels
+        return out
 
     @cached_property
     def stored(self) -> StoredFrames:
@@ -393,6 +423,43 @@ class FrameStore:
             If frames are stored neither plain nor as zlib streams.
         """
         return StoredFrames(self._source, self.table, self.records.times_ms)
+
+    def read_points(
+        self, key: tuple[slice | NDArray[np.integer[Any]], ...]
+    ) -> NDArray[Any]:
+        """Pixels at points: of each frame only the rows that its points need are read.
+
+        Parameters
+        ----------
+        key
+            For each dimension of `dims` a slice, or an array of integers; arrays
+            broadcast to the shape of the points.
+
+        Returns
+        -------
+        ndarray
+            A new array: the dimensions of the points first, then those with slices.
+
+        Raises
+        ------
+        CorruptChunk
+            If a frame that is read is damaged.
+        IndexError
+            If an index is out of bounds or the key has another length than `dims`.
+
+        Examples
+        --------
+        >>> from limnd2_xr.testing.synthetic import SyntheticSpec, TimeLoop, build
+        >>> spec = SyntheticSpec(loops=(TimeLoop(count=3),), width=8, height=6)
+        >>> at = np.array([0, 2, 1])
+        >>> with FrameStore.open(build(spec).data) as store:
+        ...     store.read_points((at, slice(None), at, at)).shape
+        (3, 1)
+        """
+        if len(key) != len(self.dims):
+            raise IndexError(f"{len(key)} indices for dimensions {self.dims}")
+        points = PointKey.of(key, self.shape, self.dims)
+        return read_points(self._reader, self.axes, points)
 
     def read_chunk(self, name: str) -> bytes:
         """Payload of one chunk that is no frame, as stored.
