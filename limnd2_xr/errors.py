@@ -20,6 +20,7 @@ __all__ = [
     "Nd2Error",
     "Nd2Warning",
     "NotAnNd2File",
+    "RemoteError",
     "StaleFile",
     "UnsupportedDtype",
     "UnsupportedFeature",
@@ -130,7 +131,14 @@ class UnsupportedDtype(Nd2Error, TypeError):
 
 
 class StaleFile(Nd2Error, OSError):
-    """The file changed on disk since it was opened."""
+    """The file changed since it was opened."""
+
+
+class RemoteError(Nd2Error, OSError):
+    """A server did not send what was asked for, however often it was asked.
+
+    `__cause__` is the error of the library that made the requests.
+    """
 
 
 class Nd2Warning(UserWarning):

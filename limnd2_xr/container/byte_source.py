@@ -146,6 +146,16 @@ class ByteSource(Protocol):
         """
         ...
 
+    def read_many(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Return the bytes of several (start, end) ranges, at the same time if that helps.
+
+        Raises
+        ------
+        CorruptChunk, ValueError
+            As `read_at`.
+        """
+        ...
+
     def memory(self) -> memoryview | None:
         """Return all bytes of the file as memory, None where that cannot be.
 
@@ -217,6 +227,10 @@ class BaseSource(ABC):
         for observer in _observers:
             observer(offset, nbytes)
         self._fill(offset, views, nbytes)
+
+    def read_many(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Return the bytes of several ranges; see `ByteSource.read_many`."""
+        return [self.read_at(start, end - start) for start, end in ranges]
 
     def memory(self) -> memoryview | None:
         """Return all bytes of the file as memory; see `ByteSource.memory`."""

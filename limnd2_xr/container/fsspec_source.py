@@ -1,43 +1,24 @@
-"""Byte source over any file that fsspec reaches: http, s3, gcs, memory, zip, ..."""
+"""Byte source over any file that fsspec reaches: http, s3, gcs, azure, memory, zip, ..."""
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from limnd2_xr.container.byte_source import BaseSource, FileStamp, lock_of, scatter
-from limnd2_xr.errors import Nd2Error
+from limnd2_xr.container.fsspec_transport import fsspec_transport
+from limnd2_xr.container.redaction import Secrets
+from limnd2_xr.container.remote_source import RemoteSource
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Self
 
+    from limnd2_xr.container.retrying import Retries
+
 __all__ = ["FsspecSource"]
 
-_GAP_NBYTES = 1 << 20
-_REQUESTS = 16
-_MAX_WHOLE_NBYTES = 64 << 20
-_STAMP_KEYS = (
-    "ETag",
-    "etag",
-    "md5Hash",
-    "md5",
-    "Content-MD5",
-    "Digest",
-    "mtime",
-    "LastModified",
-    "last_modified",
-    "Last-Modified",
-    "updated",
-    "created",
-)
 
-
-class FsspecSource(BaseSource):
-    """A remote file, read range by range with ``fs.cat_file``; nothing is cached.
-
-    Threads read at the same time where the file system is made for that (http, s3, gcs,
-    memory); others, such as zip archives, take turns.
+class FsspecSource(RemoteSource):
+    """A remote file, read through fsspec.
 
     Parameters
     ----------
@@ -45,16 +26,18 @@ class FsspecSource(BaseSource):
         What `fsspec.open` takes, chained URLs included.
     storage_options
         Options for the file system (credentials, headers, ...).
+    retries
+        How often what fails for a moment is tried again.
 
     Raises
     ------
     FileNotFoundError, IsADirectoryError
         There is no such file.
+    RemoteError
+        It cannot be read, or the server does not support byte ranges and the file is
+        larger than 64 MiB. Smaller files are sliced from what comes.
     Nd2Error
-        The server does not tell the size of the file, or says that it does not
-        support byte ranges and the file is larger than 64 MiB. One that does not say
-        so is found out by the first read, which raises then. Smaller files are
-        sliced from what comes.
+        The server does not tell the size of the file.
 
     Examples
     --------
@@ -65,18 +48,30 @@ class FsspecSource(BaseSource):
     (6, b'bcd')
     """
 
-    __slots__ = ("_fs", "_lock", "_path")
+    __slots__ = ()
 
     def __init__(
-        self, url: str, storage_options: Mapping[str, Any] | None = None
+        self,
+        url: str,
+        storage_options: Mapping[str, Any] | None = None,
+        retries: Retries | None = None,
     ) -> None:
         import fsspec
 
-        fs, path = fsspec.core.url_to_fs(url, **(storage_options or {}))
-        self._open(fs, path, url)
+        options = dict(storage_options or {})
+        once = url.startswith(("s3://", "s3a://")) and _retries_are_ours(options)
+        if once:
+            # Or botocore would try again what is tried again here.
+            config = options.get("config_kwargs") or {}
+            options["config_kwargs"] = {"retries": {"total_max_attempts": 1}, **config}
+        fs, path = fsspec.core.url_to_fs(url, **options)
+        transport = fsspec_transport(fs, path, retries_itself=not once)
+        super().__init__(transport, url, Secrets.of(url, storage_options), retries)
 
     @classmethod
-    def from_filesystem(cls, fs: Any, path: str, name: str) -> Self:
+    def from_filesystem(
+        cls, fs: Any, path: str, name: str, retries: Retries | None = None
+    ) -> Self:
         """Return a source over `path` of an fsspec file system that is there already.
 
         Parameters
@@ -87,72 +82,16 @@ class FsspecSource(BaseSource):
             The file's path in it, without protocol.
         name
             How to call it in messages.
+        retries
+            How often what fails for a moment is tried again.
         """
         source = cls.__new__(cls)
-        source._open(fs, path, name)
+        secrets = Secrets.of(path, getattr(fs, "storage_options", None))
+        RemoteSource.__init__(
+            source, fsspec_transport(fs, path), name, secrets, retries
+        )
         return source
 
-    def _open(self, fs: Any, path: str, name: str) -> None:
-        self._fs = fs
-        self._path = path
-        is_shared = getattr(fs, "async_impl", False) or "memory" in fs.protocol
-        self._lock = nullcontext() if is_shared else lock_of(fs)
-        requests = _REQUESTS if getattr(fs, "async_impl", False) else 1
-        super().__init__(name, remote_stamp(fs, path, name), _GAP_NBYTES, requests)
 
-    def _fetch(self, offset: int, nbytes: int) -> bytes:
-        end = offset + nbytes
-        with self._lock:
-            data = self._fs.cat_file(self._path, start=offset, end=end)
-        if len(data) == nbytes:
-            return bytes(data)
-        if len(data) == self.size:  # the server ignores ranges
-            if self.size <= _MAX_WHOLE_NBYTES:
-                return bytes(data[offset:end])
-            raise _no_ranges(self.name, self.size)
-        if len(data) < nbytes:
-            raise self._ends(offset, nbytes)
-        raise Nd2Error(
-            f"the server sent {len(data)} bytes when {nbytes} were asked for",
-            path=self.name,
-            offset=offset,
-        )
-
-    def _fill(self, offset: int, views: list[memoryview], nbytes: int) -> None:
-        scatter(self._fetch(offset, nbytes), views)
-
-    def _release(self) -> None:
-        """File systems are fsspec's to keep and to close."""
-
-
-def remote_stamp(fs: Any, path: str, name: str) -> FileStamp:
-    """Return size and version of a file of an fsspec file system, as it is now.
-
-    Raises
-    ------
-    Nd2Error
-        The file system does not know the size.
-    """
-    fs.invalidate_cache(path)  # a listing may be as old as the process
-    info = fs.info(path)
-    if info.get("type") == "directory":
-        raise IsADirectoryError(name)
-    size = info.get("size")
-    if not isinstance(size, int):
-        raise Nd2Error(
-            "the server does not tell the size of the file, so its end, where the"
-            " chunk map is, cannot be found; download the file",
-            path=name,
-        )
-    if info.get("partial") is False and size > _MAX_WHOLE_NBYTES:
-        raise _no_ranges(name, size)
-    version = next((info[key] for key in _STAMP_KEYS if info.get(key)), None)
-    return FileStamp(size, etag=None if version is None else str(version))
-
-
-def _no_ranges(name: str, size: int) -> Nd2Error:
-    return Nd2Error(
-        "the server does not support byte ranges, so every read would fetch the whole"
-        f" file ({size} bytes); download the file",
-        path=name,
-    )
+def _retries_are_ours(options: Mapping[str, Any]) -> bool:
+    return "retries" not in (options.get("config_kwargs") or {})

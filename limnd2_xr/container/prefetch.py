@@ -95,8 +95,9 @@ class RegionCache:
             if start < end:
                 wanted.append((start, end))
         gap = max(self.source.gap_nbytes, _MIN_GAP_NBYTES)
-        for start, end in _merged(wanted, gap):
-            self._hold(start, self.source.read_at(start, end - start))
+        merged = list(_merged(wanted, gap))
+        for (start, _), data in zip(merged, self.source.read_many(merged), strict=True):
+            self._hold(start, data)
 
     def chunks(
         self, entries: Mapping[str, Entry], *, max_nbytes: int = _MAX_CHUNK_NBYTES

@@ -25,6 +25,8 @@ from limnd2_xr.container.local_source import (
     ReadableFile,
     file_object_name,
 )
+from limnd2_xr.container.obstore_source import ObstoreSource
+from limnd2_xr.container.redaction import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,6 +39,7 @@ __all__ = [
     "FileStamp",
     "FsspecSource",
     "MemorySource",
+    "ObstoreSource",
     "ReadObserver",
     "ReadableFile",
     "SourceLike",
@@ -65,9 +68,11 @@ class SourceSpec:
     kind
         ``"path"``, ``"url"``, ``"bytes"`` or ``"object"``.
     name
-        How to call the file in messages: the path or URL as it was given.
+        How to call the file in messages: the path as it was given, or the URL without
+        credentials.
     location
-        Absolute path, URL, or path in the file system `content`.
+        Absolute path, URL, or path in the file system `content`; not shown, as a URL may
+        hold credentials.
     storage_options
         For fsspec; neither shown nor hashed.
     content
@@ -85,7 +90,7 @@ class SourceSpec:
 
     kind: Literal["path", "url", "bytes", "object"]
     name: str = field(compare=False)
-    location: str
+    location: str = field(repr=False)
     storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     content: Any = field(default=None, repr=False)
 
@@ -137,7 +142,7 @@ class SourceSpec:
             if _LOCAL_URL.match(text):
                 return _path_spec(_path_of_url(text), text)
             if _URL.match(text):
-                return cls("url", text, text, options)
+                return cls("url", redacted(text), text, options)
             return _path_spec(text, text)
         if hasattr(obj, "read") and hasattr(obj, "seek"):
             return cls("object", file_object_name(obj), "", content=obj)
@@ -153,6 +158,8 @@ class SourceSpec:
         ------
         FileNotFoundError, IsADirectoryError, PermissionError
             As the system raises them.
+        RemoteError
+            The server of a URL refuses, or cannot be reached.
         Nd2Error
             The server of a URL does not tell the size of the file.
         """
@@ -164,7 +171,13 @@ class SourceSpec:
             return FileObjectSource(self.content, self.name)
         if self.content is not None:
             return FsspecSource.from_filesystem(self.content, self.location, self.name)
-        return FsspecSource(self.location, self.storage_options)
+        source = ObstoreSource.maybe(self.location, self.storage_options)
+        return source or FsspecSource(self.location, self.storage_options)
+
+    @property
+    def identity(self) -> str:
+        """Which file it is, without credentials: two signed URLs of a file are the same."""
+        return redacted(self.location) if self.kind == "url" else self.location
 
     def stamp(self) -> FileStamp:
         """Return size and version of the file as it is now.
@@ -217,4 +230,5 @@ def _fsspec_file(obj: Any) -> SourceSpec | None:
         return None
     if "file" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol):
         return _path_spec(path, path)
-    return SourceSpec("url", fs.unstrip_protocol(path), path, content=fs)
+    name = redacted(fs.unstrip_protocol(path))
+    return SourceSpec("url", name, path, content=fs)

@@ -17,6 +17,8 @@ import xarray as xr
 from typer.testing import CliRunner
 
 from limnd2_xr.cli.app import app
+from limnd2_xr.container import remote_source
+from limnd2_xr.container.retrying import Retries
 from limnd2_xr.testing.synthetic import (
     ChannelSpec,
     NETimeLoop,
@@ -369,7 +371,8 @@ class StatusHandler(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def server() -> Iterator[str]:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setattr(remote_source, "RETRIES", Retries(attempts=1))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), StatusHandler) as served:
         thread = threading.Thread(target=served.serve_forever)
         thread.start()
@@ -394,8 +397,9 @@ def test_the_status_of_a_server_is_told(server: str, status: int, reason: str) -
     assert result.stderr == f"limnd2-xr: {url}: {reason}\n"
 
 
-def test_a_refused_connection_is_told() -> None:
+def test_a_refused_connection_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("aiohttp")
+    monkeypatch.setattr(remote_source, "RETRIES", Retries(attempts=1))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

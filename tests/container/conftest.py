@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
+from limnd2_xr.container import remote_source
+from limnd2_xr.container.retrying import Retries
+from limnd2_xr.testing.http_server import HttpServer
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+DATA = np.random.default_rng(1).integers(0, 256, 300_011, np.uint8).tobytes()
 
 MAGIC = b"\xda\xce\xbe\x0a"
 MAP_SIGNATURE = b"ND2 CHUNK MAP SIGNATURE 0000001!"
@@ -97,3 +105,49 @@ def make_map() -> Callable[..., bytes]:
 def make_chunk() -> Callable[..., bytes]:
     """`chunk_bytes`."""
     return chunk_bytes
+
+
+@pytest.fixture(scope="session")
+def content() -> bytes:
+    """What the server has at ``/a.nd2``."""
+    return DATA
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[HttpServer]:
+    """A server for the tests of a module; the sessions of fsspec are closed with it."""
+    fsspec = pytest.importorskip("fsspec")
+    pytest.importorskip("aiohttp")
+    with HttpServer() as server:
+        yield server
+        fs, _ = fsspec.core.url_to_fs(server.url("/a.nd2"))
+        if fs._session is not None:
+            done = asyncio.run_coroutine_threadsafe(fs._session.close(), fs.loop)
+            done.result(10)
+        fs.clear_instance_cache()
+
+
+@pytest.fixture
+def site(served: HttpServer) -> HttpServer:
+    """The server as new, with `DATA` at ``/a.nd2``."""
+    served.start_afresh({"/a.nd2": DATA})
+    return served
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses between requests that are tried again, which take no time."""
+    found: list[float] = []
+    quick = Retries(sleep=found.append, jitter=lambda: 1.0)
+    monkeypatch.setattr(remote_source, "RETRIES", quick)
+    return found
+
+
+@pytest.fixture(params=["fsspec", "obstore"])
+def transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What the requests are made with."""
+    name: str = request.param
+    if name == "obstore":
+        pytest.importorskip("obstore")
+    monkeypatch.setenv("LIMND2_XR_TRANSPORT", name)
+    return name
