@@ -27,7 +27,8 @@ from limnd2_xr.frames.legacy_reader import CodestreamTable, LegacyReader
 from limnd2_xr.frames.opening import find_frames, open_index, read_metadata
 from limnd2_xr.frames.planner import normalize, outer_shape, pick_array
 from limnd2_xr.frames.points import PointKey, read_points
-from limnd2_xr.frames.reader import FrameReader, FrameSelection
+from limnd2_xr.frames.read_groups import FrameSelection
+from limnd2_xr.frames.reader import FrameReader
 from limnd2_xr.frames.stored_frames import StoredFrames
 from limnd2_xr.frames.table import FRAME_FAMILY
 from limnd2_xr.frames.wells import read_wells
@@ -89,7 +90,7 @@ class StoreState:
     @cached_property
     def token(self) -> str:
         """Digest that is equal for equal files opened from the same place."""
-        parts = (self.spec.location, self.stamp, self.table.token, self.axes)
+        parts = (self.spec.identity, self.stamp, self.table.token, self.axes)
         digest = hashlib.blake2b(repr(parts).encode(), digest_size=16)
         if isinstance(self.spec.content, bytes):
             digest.update(self.spec.content)
@@ -250,6 +251,8 @@ class FrameStore:
     def close(self) -> None:
         """Close the file; reading ends, metadata stay."""
         self._source.close()
+        if isinstance(self._reader, FrameReader):
+            self._reader.forget()
 
     def __enter__(self) -> Self:
         return self
