@@ -225,6 +225,7 @@ def _opened(sources: Any, settings: ConversionSettings) -> Iterator[_Found]:
         series=settings.series,
         variable=settings.variable,
         drop_alpha=settings.drop_alpha,
+        fill_missing=settings.fill_missing,
         reader=settings.reader,
     )
     with ExitStack() as stack:

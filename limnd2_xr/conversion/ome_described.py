@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import xarray as xr
 
+from limnd2_xr.arrays.attrs import METADATA_ATTR
 from limnd2_xr.arrays.units import in_unit
 from limnd2_xr.conversion.ome_xml import Element, parse_ome
+from limnd2_xr.errors import Nd2Error
 from limnd2_xr.model.channels import unique_names
+from limnd2_xr.model.document import Nd2Document
+from limnd2_xr.model.experiment import ZStackLoop
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,6 +44,8 @@ _CONTRASTS: Final = {
     "Fluorescence": "fluorescence",
 }
 _LIGHTS: Final = {"Transmitted": "brightfield", "Epifluorescence": "fluorescence"}
+_DOCUMENT: Final = "limnd2-xr/document"
+"""Namespace of the annotation in which our exports keep the document of the file."""
 _PLANE: Final[dict[str, tuple[str, Unit, str]]] = {
     # coordinate: attribute, unit of the dataset, unit of OME where none is stated
     "time": ("DeltaT", "s", "s"),
@@ -99,6 +105,10 @@ class OmeImage:
             coords["Z"] = z_axis(sizes["Z"], -step if falls else step)
         coords |= self._channels(pixels, sizes.get("C", 1))
         attrs = self._attributes(pixels)
+        document = self._document()
+        if document is not None:
+            attrs[METADATA_ATTR] = document.to_json()
+            coords |= _home_plane(document, coords)
         rois = len(list(self.image.all("ROIRef")))
         if rois:
             self._notes.append(f"{rois} ROIs of the OME metadata")
@@ -223,6 +233,17 @@ class OmeImage:
                 coords[name] = xr.Variable("C", [text or missing for text in texts])
         return coords
 
+    def _document(self) -> Nd2Document | None:
+        """Return the document of the .nd2 file that was exported, None without one."""
+        annotations = self.ome.first("StructuredAnnotations")
+        for annotation in annotations.all("CommentAnnotation"):
+            if annotation.get("Namespace") == _DOCUMENT:
+                try:
+                    return Nd2Document.from_json(annotation.first("Value").text)
+                except Nd2Error as error:
+                    self._notes.append(f"document of the .nd2 file ({error})")
+        return None
+
     def _detector(self, channel: Element) -> Element:
         wanted = channel.first("DetectorSettings").get("ID")
         return _by_id(self._instrument(), "Detector", wanted)
@@ -284,6 +305,20 @@ def axis(dim: str, values: Sequence[float] | NDArray[Any], unit: str) -> xr.Vari
 def z_axis(count: int, step_um: float) -> xr.Variable:
     """Heights of slices around the one in the middle, as a stack has its home there."""
     return axis("Z", (np.arange(count) - (count - 1) // 2) * step_um, "um")
+
+
+def _home_plane(
+    document: Nd2Document, coords: Mapping[str, xr.Variable]
+) -> dict[str, xr.Variable]:
+    """Put 0 of a stack where it was, which OME does not tell."""
+    loops = [loop for loop in document.experiment.loops if loop.dim == "Z"]
+    z = coords.get("Z")
+    if z is None or len(loops) != 1 or not isinstance(loops[0], ZStackLoop):
+        return {}
+    count, home = loops[0].count, loops[0].home_index
+    if z.size != count or not 0 <= home < count or count < 2:
+        return {}
+    return {"Z": axis("Z", z.values - z.values[home], "um")}
 
 
 def _falls(stage_z: xr.Variable | None) -> bool:

@@ -29,6 +29,8 @@ class Reading:
     """Which array of a file of several."""
     drop_alpha: bool = False
     """Leave out the transparency of colour images."""
+    fill_missing: bool = False
+    """Accept planes that a file should have and has not: they are 0."""
     reader: str = "auto"
     """By which source a file is read; ``"auto"``: by its name and its first bytes."""
 

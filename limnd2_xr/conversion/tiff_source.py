@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import math
 import os
+import threading
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from threading import RLock
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -26,6 +27,7 @@ from limnd2_xr.errors import Nd2Error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import Self
 
     from numpy.typing import NDArray
 
@@ -57,9 +59,12 @@ def open_tiff(
     """
     file = _File(path)
     with ExitStack() as own:
+        said = own.enter_context(_Complaints())
         tiff = (own if stack is None else stack).enter_context(file.used())
         try:
-            return _images(file, tiff, reading)
+            found = _images(file, tiff, reading)
+            said.check()
+            return found
         except Nd2Error as error:
             raise error.located(path=path) from None
         except (MemoryError, OSError):
@@ -81,12 +86,37 @@ def _images(file: _File, tiff: Any, reading: Reading) -> list[SourceImage]:
     return _with_ome(found, ome, reading) if ome else found
 
 
+class _Complaints(logging.Handler):
+    """What tifffile finds wrong while a file is opened: it says so, and goes on."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self._thread = threading.get_ident()
+        self._found: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.thread == self._thread:
+            self._found.append(record.getMessage())
+
+    def check(self) -> None:
+        """Raise of the first thing that is wrong."""
+        if self._found:
+            raise Nd2Error(f"damaged: {self._found[0]}")
+
+    def __enter__(self) -> Self:
+        logging.getLogger("tifffile").addHandler(self)
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        logging.getLogger("tifffile").removeHandler(self)
+
+
 class _File:
     """A TIFF file that is open as long as somebody uses it; many threads may."""
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.lock = RLock()
+        self.lock = threading.RLock()
         self._users = 0
         self._tiff: Any = None
 
@@ -202,6 +232,7 @@ def _image(file: _File, tiff: Any, number: int, reading: Reading) -> SourceImage
     page = series.keyframe
     photometric = getattr(page.photometric, "name", str(page.photometric))
     dims, notes = _dims(series, photometric, reading, file.path)
+    notes = (*notes, *_absent(series, reading, file.path))
     pixels = lazy(dims, _Series(file, number, series))
     pixels, dropped = without_alpha(pixels, file.path, drop_alpha=reading.drop_alpha)
     notes = (*notes, *dropped)
@@ -252,6 +283,20 @@ def _dims(
     count = series.shape[axes.index(unknown[0])]
     note = f"{count} pages are taken for time points, as nothing says what they are"
     return tuple(axes.replace(unknown[0], "T")), (note,)
+
+
+def _absent(series: Any, reading: Reading, path: str) -> tuple[str, ...]:
+    """Refuse an image of which planes are in no file; say so where that is accepted."""
+    absent = sum(page is None for page in getattr(series, "_pages", ()))
+    if not absent:
+        return ()
+    if not reading.fill_missing:
+        raise Nd2Error(
+            f"{absent} of {len(series)} planes are in none of its files: "
+            "fill_missing=True (--fill-missing) stores zeros in their place",
+            path=path,
+        )
+    return (f"{absent} of {len(series)} planes, which are in no file (0 is stored)",)
 
 
 def _with_ome(
