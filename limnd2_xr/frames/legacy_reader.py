@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from limnd2_xr.container.source import ByteSource
-    from limnd2_xr.frames.reader import FrameSelection
+    from limnd2_xr.frames.read_groups import FrameSelection
 
 __all__ = ["CodestreamTable", "LegacyReader"]
 

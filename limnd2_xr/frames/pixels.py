@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from limnd2_xr.frames.layout import PixelLayout
     from limnd2_xr.frames.planner import Pick
 
-__all__ = ["copy_pixels", "inflate_rows", "rows_view"]
+__all__ = ["Bytes", "RowStream", "copy_pixels", "inflate_rows", "rows_view"]
 
 Bytes: TypeAlias = "bytes | memoryview | NDArray[np.uint8]"
 
@@ -57,22 +57,83 @@ def inflate_rows(packed: Bytes, layout: PixelLayout, stop_row: int) -> bytes:
         If the stream is damaged, ends early or, inflated to its end, is longer than a
         frame. Never inflates more than a frame and one byte.
     """
-    nbytes = stop_row * layout.row_nbytes
-    whole = stop_row == layout.height
-    stream = isal_zlib.decompressobj()
-    try:
-        rows = stream.decompress(packed, nbytes + whole)
-    except IsalError as error:  # type: ignore[misc]  # isal types it as an instance
-        raise CorruptChunk(f"not a sound zlib stream: {error}") from error
-    if len(rows) > nbytes:
-        raise CorruptChunk(
-            f"the zlib stream holds more than the {nbytes} bytes of a frame"
-        )
-    if len(rows) < nbytes or (whole and not stream.eof):
-        raise CorruptChunk(
-            f"the zlib stream ends after {len(rows)} of {nbytes} bytes or is cut short"
-        )
-    return bytes(rows)
+    return bytes(RowStream(layout, packed).rows(stop_row))
+
+
+class RowStream:
+    """Rows of one zlib frame, inflated as far as they were asked for (FORMAT 6.4).
+
+    Parameters
+    ----------
+    layout
+        Of the frame.
+    packed
+        The frame's zlib stream; not looked at any more after the first `rows`.
+    """
+
+    def __init__(self, layout: PixelLayout, packed: Bytes) -> None:
+        self._layout = layout
+        self._packed: Bytes | None = packed
+        self._stream = isal_zlib.decompressobj()
+        self._rows: bytes | NDArray[np.uint8] = b""
+        self._nbytes = 0
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the rows take, and what is still packed."""
+        return len(self._rows) + len(self._stream.unconsumed_tail)
+
+    def rows(self, stop: int) -> Bytes:
+        """Return the bytes of the frame up to a row, or more.
+
+        Parameters
+        ----------
+        stop
+            One past the last row wanted.
+
+        Raises
+        ------
+        CorruptChunk
+            If the stream is damaged, ends early or, inflated to its end, is longer than
+            a frame. Never inflates more than a frame and one byte.
+        """
+        nbytes = stop * self._layout.row_nbytes
+        if nbytes > self._nbytes:
+            more = self._inflated(nbytes, whole=stop == self._layout.height)
+            if self._nbytes == 0:
+                self._rows = more
+            else:
+                self._append(more)
+            self._nbytes = nbytes
+        return self._rows
+
+    def _append(self, more: bytes) -> None:
+        if isinstance(self._rows, bytes):
+            first = np.frombuffer(self._rows, np.uint8)
+            self._rows = np.empty(self._layout.frame_nbytes, np.uint8)
+            self._rows[: len(first)] = first
+        # Those who look at the rows before are not disturbed.
+        at = self._nbytes
+        self._rows[at : at + len(more)] = np.frombuffer(more, np.uint8)
+
+    def _inflated(self, nbytes: int, *, whole: bool) -> bytes:
+        """Inflate up to a number of bytes of the frame."""
+        packed = self._stream.unconsumed_tail if self._packed is None else self._packed
+        self._packed = None
+        try:
+            more = self._stream.decompress(packed, nbytes - self._nbytes + whole)
+        except IsalError as error:  # type: ignore[misc]  # isal types it as an instance
+            raise CorruptChunk(f"not a sound zlib stream: {error}") from error
+        found = self._nbytes + len(more)
+        if found > nbytes:
+            raise CorruptChunk(
+                f"the zlib stream holds more than the {nbytes} bytes of a frame"
+            )
+        if found < nbytes or (whole and not self._stream.eof):
+            raise CorruptChunk(
+                f"the zlib stream ends after {found} of {nbytes} bytes or is cut short"
+            )
+        return bytes(more)
 
 
 def rows_view(
@@ -147,9 +208,10 @@ def copy_pixels(
     frames, lines = target
     rows, columns = source
     if samples is not None:
-        kept = _take(_take(stored[..., ::-1], rows, 1), columns, 2)
-        kept = _take(_take(kept, channels, 3), samples, 4).transpose(0, 3, 1, 2, 4)
-        _put(out, frames, lines, kept)
+        kept = _take(_take(_take(stored, rows, 1), columns, 2), channels, 3)
+        if not _takes_stored(samples, stored.shape[-1]):
+            kept = _take(kept[..., ::-1], samples, 4)
+        _put(out, frames, lines, kept.transpose(0, 3, 1, 2, 4))
         return
     if (
         isinstance(channels, slice)
@@ -164,6 +226,13 @@ def copy_pixels(
         return
     kept = _take(_take(_take(stored[..., 0], rows, 1), columns, 2), channels, 3)
     _put(out, frames, lines, kept.transpose(0, 3, 1, 2))
+
+
+def _takes_stored(samples: Pick, count: int) -> bool:
+    """Say whether all components are wanted in the order of the file."""
+    if isinstance(samples, slice):
+        return count == 1
+    return len(samples) == count and bool((np.diff(samples) == -1).all())
 
 
 def _split_pairs(out: NDArray[Any], stored: NDArray[Any], channels: slice) -> None:

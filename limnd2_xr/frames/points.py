@@ -13,7 +13,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from limnd2_xr.frames.planner import fold, normalize, pick_array, pick_length
-from limnd2_xr.frames.reader import FrameReader, FrameSelection
+from limnd2_xr.frames.read_groups import FrameSelection
+from limnd2_xr.frames.reader import FrameReader
 from limnd2_xr.frames.threads import run_all
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from limnd2_xr.frames.legacy_reader import LegacyReader
     from limnd2_xr.frames.planner import AxisKey, Pick
-    from limnd2_xr.frames.reader import ReadGroup
+    from limnd2_xr.frames.read_groups import ReadGroup
     from limnd2_xr.model.axes import Axes
 
 __all__ = ["PointKey", "read_points"]

@@ -9,38 +9,50 @@ from __future__ import annotations
 
 import struct
 import threading
-from dataclasses import dataclass
+import weakref
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from limnd2_xr.errors import CorruptChunk, UnsupportedFeature
+from limnd2_xr.frames.frame_cache import CACHE
 from limnd2_xr.frames.headers import HEADER_PROBE_NBYTES, FrameHeaders
 from limnd2_xr.frames.pixels import copy_pixels, inflate_rows, rows_view
 from limnd2_xr.frames.planner import (
     RowRun,
     fold,
     group_reads,
-    pick_array,
     row_runs,
     shares,
     takes_all,
+)
+from limnd2_xr.frames.read_groups import (
+    NO_RUN,
+    ReadGroup,
+    column_span,
+    cut_run,
+    even_parts,
+    packed_run,
+    shifted,
+    wanted_nbytes,
 )
 from limnd2_xr.frames.table import TIME_NBYTES
 from limnd2_xr.frames.threads import run_all
 from limnd2_xr.options import get_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
     from limnd2_xr.container.source import ByteSource
-    from limnd2_xr.frames.planner import Pick
+    from limnd2_xr.frames.frame_cache import SharedFrame
+    from limnd2_xr.frames.planner import RowRun
+    from limnd2_xr.frames.read_groups import FrameSelection
     from limnd2_xr.frames.table import FrameTable
 
-__all__ = ["FrameReader", "FrameSelection", "ReadGroup"]
+__all__ = ["FrameReader"]
 
 READ_LIMIT_NBYTES = 8 * 2**20
 """Merged reads grow no larger, so that threads share the work and staging stays small."""
@@ -61,47 +73,6 @@ KEPT_STAGING_NBYTES = 64 * 2**20
 
 _kept = threading.local()
 """The staging buffer of each thread, for all open files."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FrameSelection:
-    """What to read: frames by number, and the part of each that is wanted."""
-
-    sequence: NDArray[np.int64]
-    """Sequence numbers, one-dimensional, in the order of the output."""
-    rows: Pick
-    columns: Pick
-    channels: Pick
-    samples: Pick | None
-    """None where the file is not RGB."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReadGroup:
-    """Frames that one read covers, sorted by file offset."""
-
-    rows: NDArray[np.int64]
-    """Rows of the frame table."""
-    targets: NDArray[np.int64]
-    """Where each frame goes in the output."""
-    starts: NDArray[np.int64]
-    """File offset of the first byte wanted of each frame."""
-    nbytes: NDArray[np.int64]
-    """How many bytes of each frame are wanted from there."""
-    pixels: NDArray[np.int64]
-    """Where each frame's pixels were thought to begin when the read was planned."""
-    run: RowRun
-
-    def subset(self, keep: NDArray[np.bool_] | NDArray[np.intp] | slice) -> ReadGroup:
-        """Return some of the frames."""
-        return ReadGroup(
-            self.rows[keep],
-            self.targets[keep],
-            self.starts[keep],
-            self.nbytes[keep],
-            self.pixels[keep],
-            self.run,
-        )
 
 
 class FrameReader:
@@ -159,16 +130,11 @@ class FrameReader:
             out[~present] = 0
         targets = np.flatnonzero(present)
         if layout.compression == "zlib":
-            groups = self._plan_packed(rows[targets], targets, selection)
-            self.carry_out(
-                groups,
-                lambda group: self._read_packed(out, group, selection),
-                threaded=_wanted_nbytes(groups) >= PACKED_THREADED_NBYTES,
-            )
+            self._read_all_packed(out, rows[targets], targets, selection)
         else:
             groups = self._plan_plain(rows[targets], targets, selection)
             # Of what is seen as memory only the pixels wanted are touched.
-            moved = out.nbytes if self._is_memory else _wanted_nbytes(groups)
+            moved = out.nbytes if self._is_memory else wanted_nbytes(groups)
             self.carry_out(
                 groups,
                 lambda group: self._read_plain(out, group, selection),
@@ -194,7 +160,7 @@ class FrameReader:
         targets = np.flatnonzero(rows >= 0)
         nbytes = np.full(len(targets), TIME_NBYTES, dtype=np.int64)
         groups = self._groups(
-            rows[targets], targets, nbytes, _NO_RUN, READ_LIMIT_NBYTES, -TIME_NBYTES
+            rows[targets], targets, nbytes, NO_RUN, READ_LIMIT_NBYTES, -TIME_NBYTES
         )
 
         def read(group: ReadGroup) -> None:
@@ -228,7 +194,11 @@ class FrameReader:
             # Of a large frame the rows wanted are read and nothing else: not what lies
             # between them and the header.
             self.learn_headers(rows)
-        first, columns = _column_span(selection.columns)
+        if not self._is_memory and not self._may_be_direct(selection):
+            # What is copied out of buffers does not have to be in one.
+            lines = max(1, READ_LIMIT_NBYTES // layout.row_nbytes)
+            runs = [piece for run in runs for piece in cut_run(run, lines)]
+        first, columns = column_span(selection.columns)
         groups: list[ReadGroup] = []
         for run in runs:
             offset = run.first * layout.row_nbytes + first * layout.pixel_nbytes
@@ -255,8 +225,7 @@ class FrameReader:
         selection: FrameSelection,
     ) -> list[ReadGroup]:
         self.learn_headers(rows[self._headers.nbytes[rows] < 0])
-        wanted = pick_array(selection.rows)
-        run = RowRun(0, int(wanted.max()) + 1, selection.rows, slice(0, len(wanted), 1))
+        run = packed_run(selection.rows)
         return self._groups(
             rows, targets, self._headers.nbytes[rows], run, PACKED_LIMIT_NBYTES
         )
@@ -281,7 +250,7 @@ class FrameReader:
         offsets
             Where in the pixels of its frame each part begins.
         """
-        return self._groups(rows, targets, nbytes, _NO_RUN, READ_LIMIT_NBYTES, offsets)
+        return self._groups(rows, targets, nbytes, NO_RUN, READ_LIMIT_NBYTES, offsets)
 
     def _groups(
         self,
@@ -324,7 +293,7 @@ class FrameReader:
             return
         starts = self.table.chunk_offsets[rows]
         nbytes = np.minimum(HEADER_PROBE_NBYTES, self.source.size - starts)
-        probe = ReadGroup(rows, rows, starts, nbytes, starts, _NO_RUN)
+        probe = ReadGroup(rows, rows, starts, nbytes, starts, NO_RUN)
         probe = probe.subset(np.argsort(starts, kind="stable"))
         grouped = group_reads(
             probe.starts,
@@ -386,7 +355,7 @@ class FrameReader:
             if len(group.rows) > 1:
                 for i in range(len(group.rows)):
                     self._attempt(group.subset(slice(i, i + 1)), read)
-            elif self._headers.checked[row] or group.run is _NO_RUN:
+            elif self._headers.checked[row] or group.run is NO_RUN:
                 raise self._headers.corrupt(row, error.reason) from error
             else:
                 self.learn_headers(group.rows)
@@ -435,7 +404,11 @@ class FrameReader:
         return moved
 
     def _without_moved(
-        self, out: NDArray[Any], group: ReadGroup, selection: FrameSelection
+        self,
+        out: NDArray[Any],
+        group: ReadGroup,
+        selection: FrameSelection,
+        shared: dict[int, SharedFrame] | None = None,
     ) -> ReadGroup:
         """Read the moved frames of a group where they really are; return the others."""
         moved = self._moved(group)
@@ -444,39 +417,106 @@ class FrameReader:
         again = group.subset(moved)
         if self.table.layout.compression == "zlib":
             for repeat in self._plan_packed(again.rows, again.targets, selection):
-                self._read_packed(out, repeat, selection)
+                self._read_packed(out, repeat, selection, shared or {})
         else:
             for repeat in self._plan_plain(again.rows, again.targets, selection):
                 if repeat.run.first == group.run.first:
                     self._read_plain(out, repeat, selection)
         return group.subset(~moved)
 
-    def _read_packed(
-        self, out: NDArray[Any], group: ReadGroup, selection: FrameSelection
+    def _read_all_packed(
+        self,
+        out: NDArray[Any],
+        rows: NDArray[np.int64],
+        targets: NDArray[np.int64],
+        selection: FrameSelection,
     ) -> None:
-        group = self._without_moved(out, group, selection)
+        shared = self._shared(rows, selection)
+        known = [row in shared and shared[row].is_begun for row in rows.tolist()]
+        begun = np.array(known, dtype=bool)
+        groups = self._plan_packed(rows[~begun], targets[~begun], selection)
+        self.carry_out(
+            groups,
+            lambda group: self._read_packed(out, group, selection, shared),
+            threaded=wanted_nbytes(groups) >= PACKED_THREADED_NBYTES,
+        )
+        held = zip(rows[begun].tolist(), targets[begun].tolist(), strict=True)
+        run = packed_run(selection.rows)
+        run_all(lambda one: self._put_rows(out, *one, run, selection, shared), [*held])
+        if shared:
+            CACHE.forget_old()
+
+    def _shared(
+        self, rows: NDArray[np.int64], selection: FrameSelection
+    ) -> dict[int, SharedFrame]:
+        """Frames to be kept for others who want other parts; none if they want all."""
+        layout = self.table.layout
+        if selection.is_whole(layout):
+            return {}
+        numbers = np.unique(rows)
+        # More than can be kept would be forgotten before it is asked for again.
+        if len(numbers) * layout.frame_nbytes > CACHE.limit_nbytes:
+            return {}
+        return CACHE.frames(self._owner, numbers.tolist())
+
+    @cached_property
+    def _owner(self) -> object:
+        """By which the frames of this open file are known, for as long as it is there."""
+        owner = object()
+        weakref.finalize(self, CACHE.forget, owner).atexit = False
+        return owner
+
+    def forget(self) -> None:
+        """Forget what was kept of frames for others."""
+        if "_owner" in self.__dict__:
+            CACHE.forget(self._owner)
+
+    def _put_rows(
+        self,
+        out: NDArray[Any],
+        row: int,
+        target: int,
+        run: RowRun,
+        selection: FrameSelection,
+        shared: dict[int, SharedFrame],
+        packed: memoryview | None = None,
+    ) -> None:
+        """Inflate a frame as far as needed, and copy what is wanted of it."""
+        layout = self.table.layout
+        try:
+            if row in shared:
+                rows = shared[row].rows(run.stop, layout, packed)
+            else:
+                rows = inflate_rows(packed or b"", layout, run.stop)
+        except CorruptChunk as error:
+            raise self._headers.corrupt(row, error.reason) from error
+        copy_pixels(
+            out,
+            rows_view(rows, layout, offset=0, shape=(1, run.stop, layout.width)),
+            target=(slice(target, target + 1, 1), run.target),
+            source=(run.source, selection.columns),
+            channels=selection.channels,
+            samples=selection.samples,
+        )
+
+    def _read_packed(
+        self,
+        out: NDArray[Any],
+        group: ReadGroup,
+        selection: FrameSelection,
+        shared: dict[int, SharedFrame],
+    ) -> None:
+        group = self._without_moved(out, group, selection, shared)
         if not len(group.rows):
             return
         base, staged = self.stage(group)
         self._headers.check(group.rows, base, staged)
-        moved, layout, run = self._moved(group), self.table.layout, group.run
-        for i in np.flatnonzero(~moved).tolist():
+        for i in np.flatnonzero(~self._moved(group)).tolist():
             start = int(group.starts[i]) - base
             packed = staged[start : start + int(group.nbytes[i])]
-            try:
-                rows = inflate_rows(packed, layout, run.stop)
-            except CorruptChunk as error:
-                raise self._headers.corrupt(int(group.rows[i]), error.reason) from error
-            target = int(group.targets[i])
-            copy_pixels(
-                out,
-                rows_view(rows, layout, offset=0, shape=(1, run.stop, layout.width)),
-                target=(slice(target, target + 1, 1), run.target),
-                source=(run.source, selection.columns),
-                channels=selection.channels,
-                samples=selection.samples,
-            )
-        self._without_moved(out, group, selection)
+            row, target = int(group.rows[i]), int(group.targets[i])
+            self._put_rows(out, row, target, group.run, selection, shared, packed)
+        self._without_moved(out, group, selection, shared)
 
     def _read_plain(
         self, out: NDArray[Any], group: ReadGroup, selection: FrameSelection
@@ -490,8 +530,8 @@ class FrameReader:
         base, staged = self.stage(group)
         self._headers.check(group.rows, base, staged)
         moved, run = self._moved(group), group.run
-        first, columns = _column_span(selection.columns)
-        for part in _even_parts(group.subset(~moved)):
+        first, columns = column_span(selection.columns)
+        for part in even_parts(group.subset(~moved)):
             stored = rows_view(
                 staged,
                 self.table.layout,
@@ -505,7 +545,7 @@ class FrameReader:
                 out,
                 stored,
                 target=(fold(part.targets), run.target),
-                source=(run.source, _shifted(selection.columns, first)),
+                source=(run.source, shifted(selection.columns, first)),
                 channels=selection.channels,
                 samples=selection.samples,
             )
@@ -513,18 +553,24 @@ class FrameReader:
 
     def _is_direct(self, group: ReadGroup, selection: FrameSelection) -> bool:
         """Say whether the bytes wanted of each frame are the output's, in their order."""
-        layout, run = self.table.layout, group.run
-        stops = group.starts + group.nbytes
+        run, stops = group.run, group.starts + group.nbytes
         return (
-            layout.components == 1
-            and layout.row_nbytes == layout.width * layout.pixel_nbytes
-            and takes_all(selection.columns, layout.width)
-            and takes_all(selection.channels, 1)
+            self._may_be_direct(selection)
             and takes_all(run.source, run.stop - run.first)
             and isinstance(run.target, slice)
             and run.target.step == 1
             and int(group.nbytes[0]) >= DIRECT_NBYTES
             and bool((self._begin(group)[1:] >= stops[:-1]).all())
+        )
+
+    def _may_be_direct(self, selection: FrameSelection) -> bool:
+        """Say whether rows as stored are rows of the output."""
+        layout = self.table.layout
+        return (
+            layout.components == 1
+            and layout.row_nbytes == layout.width * layout.pixel_nbytes
+            and takes_all(selection.columns, layout.width)
+            and takes_all(selection.channels, 1)
         )
 
     def _read_direct(
@@ -549,37 +595,3 @@ class FrameReader:
                 group.rows[i : i + 1], int(group.starts[i] - gaps[i]), before
             )
         self._without_moved(out, group, selection)
-
-
-_NO_RUN = RowRun(0, 0, slice(0, 0, 1), slice(0, 0, 1))
-"""Of reads that take no rows of pixels."""
-
-
-def _wanted_nbytes(groups: list[ReadGroup]) -> int:
-    return sum(int(group.nbytes.sum()) for group in groups)
-
-
-def _column_span(columns: Pick) -> tuple[int, int]:
-    """First column that is wanted, and how many there are up to the last."""
-    if isinstance(columns, slice):
-        return columns.start, columns.stop - columns.start
-    return int(columns.min()), int(columns.max() - columns.min()) + 1
-
-
-def _shifted(columns: Pick, first: int) -> Pick:
-    if isinstance(columns, slice):
-        return slice(columns.start - first, columns.stop - first, columns.step)
-    return columns - first
-
-
-def _even_parts(group: ReadGroup) -> Iterator[ReadGroup]:
-    """Cut a group where the distance between frames changes."""
-    steps = np.diff(group.starts)
-    begin, count = 0, len(group.rows)
-    while begin < count:
-        end = count
-        if begin + 1 < count:
-            uneven = np.flatnonzero(steps[begin:] != steps[begin])
-            end = begin + int(uneven[0]) + 1 if len(uneven) else count
-        yield group.subset(slice(begin, end))
-        begin = end
