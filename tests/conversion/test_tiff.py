@@ -48,7 +48,10 @@ PLAIN: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("options", PLAIN.values(), ids=PLAIN.keys())
 def test_storage_does_not_matter(
-    options: dict[str, Any], tiff: Callable[..., Path], converted: Convert, pixels: Pixels
+    options: dict[str, Any],
+    tiff: Callable[..., Path],
+    converted: Convert,
+    pixels: Pixels,
 ) -> None:
     data = pixels(2, 3, 2, 20, 40)
     path = tiff(data, metadata={"axes": "TZCYX"}, photometric="minisblack", **options)
