@@ -142,7 +142,8 @@ def read_points(
             numbers = numbers + steps[index][:, None]
         elif pick is not None:
             more = steps[pick_array(pick)]
-            numbers = (numbers[:, :, None] + more).reshape(key.size, -1)
+            each = numbers.shape[1] * len(more)
+            numbers = (numbers[:, :, None] + more).reshape(key.size, each)
     frames = numbers.shape[1]
     places = _Places(
         numbers.ravel(),

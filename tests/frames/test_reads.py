@@ -11,6 +11,7 @@ import pytest
 import xarray as xr
 
 import limnd2_xr
+from limnd2_xr.frames import reader
 from limnd2_xr.frames.store import FrameStore
 from limnd2_xr.testing.counting import count_reads
 from limnd2_xr.testing.synthetic import (
@@ -169,5 +170,24 @@ def test_files_that_are_not_mapped_are_read_into_buffers(
             with count_reads() as counter:
                 store.read((2, *everything[1:]))
             assert counter.reads == 1
+    finally:
+        limnd2_xr.set_mapping(True)
+
+
+def test_narrow_columns_stage_a_few_rows_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A column of a huge frame takes no buffer of the size of the frame."""
+    monkeypatch.setattr(reader, "READ_LIMIT_NBYTES", 10_000)
+    file = build(spec_of(loops=(TimeLoop(2),), width=512, height=300))
+    limnd2_xr.set_mapping(False)
+    try:
+        with FrameStore.open(file.save(tmp_path / "a.nd2")) as store:
+            for rows in (ALL, slice(3, 290, 7), np.array([250, 3, 3, 120, 299])):
+                key = (ALL, ALL, rows, slice(5, 9))
+                with count_reads() as counter:
+                    pixels = store.read(key)
+                assert max(nbytes for _, nbytes in counter.ranges) <= 10_000
+                np.testing.assert_array_equal(pixels, file.array()[key])
     finally:
         limnd2_xr.set_mapping(True)
