@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from limnd2_xr.arrays.attrs import METADATA_ATTR
-from limnd2_xr.arrays.units import in_unit
+from limnd2_xr.arrays.units import in_unit, moment_of
 from limnd2_xr.conversion.ome_xml import Element, parse_ome
 from limnd2_xr.errors import Nd2Error
 from limnd2_xr.model.channels import unique_names
@@ -262,13 +262,19 @@ class OmeImage:
             "NominalMagnification"
         )
         names = (author.get("FirstName"), author.get("LastName"))
+        start = self.image.first("AcquisitionDate").text.strip()
+        try:
+            moment_of(start or "2000-01-01")
+        except ValueError:
+            self._notes.append(f"AcquisitionDate ({start!r:.40} is no moment)")
+            start = ""
         found = {
             "objective": objective.get("Model"),
             "magnification": _positive(magnification),
             "numerical_aperture": _positive(objective.get("LensNA")),
             "refractive_index": _positive(settings.get("RefractiveIndex")),
             "microscope": self._instrument().first("Microscope").get("Model"),
-            "acquisition_start": self.image.first("AcquisitionDate").text.strip(),
+            "acquisition_start": start,
             "description": self.image.first("Description").text.strip(),
             "author": " ".join(filter(None, names)) or author.get("UserName"),
             "significant_bits": int(_positive(pixels.get("SignificantBits")) or 0),
@@ -338,15 +344,17 @@ def _by_id(parent: Element, name: str, wanted: str) -> Element:
 
 
 def _number(text: str) -> float:
+    """Return a finite number, NaN for anything else."""
     try:
-        return float(text)
+        found = float(text)
     except ValueError:
         return float("nan")
+    return found if np.isfinite(found) else float("nan")
 
 
 def _positive(text: str) -> float | None:
     value = _number(text)
-    return value if np.isfinite(value) and value > 0 else None
+    return value if value > 0 else None
 
 
 def _index(text: str) -> int:
