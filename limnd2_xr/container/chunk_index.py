@@ -103,14 +103,16 @@ def read_index(source: ByteSource) -> LoadedIndex:
     """
     prefetch = RegionCache(source)
     size = source.size
-    whole = size <= 2 * _REGION_NBYTES
-    head_nbytes = size if whole else _REGION_NBYTES
+    # Of a remote file more is read at once: with luck all of the map and the metadata.
+    tail_nbytes = max(_REGION_NBYTES, source.gap_nbytes)
+    whole = size <= 2 * _REGION_NBYTES == 2 * tail_nbytes
+    head_nbytes = size if whole else min(size, _REGION_NBYTES)
     prefetch.fetch([(0, head_nbytes)])
     try:
         version = parse_signature(prefetch.read(0, head_nbytes))
     except Nd2Error as error:
         raise error.located(path=source.name) from error.__cause__
-    prefetch.fetch([(size - _REGION_NBYTES, size)])
+    prefetch.fetch([(size - tail_nbytes, size)])
     scanned = unfinished = False
     try:
         index, rebuilt = _read_map(prefetch)
@@ -153,7 +155,7 @@ def _read_map(prefetch: RegionCache) -> tuple[ChunkIndex, str | None]:
 def _read_map_at(prefetch: RegionCache, offset: int) -> ChunkIndex:
     """Return the index of the map chunk at `offset`, reading what is not held of it."""
     size = prefetch.source.size
-    tail_start = max(size - _REGION_NBYTES, 0)
+    tail_start = max(prefetch.regions()[-1][0], 0)
     # As far as the tail, where the rest is held; but the whole header at least.
     first_end = min(max(tail_start, offset + _MAP_HEADER_NBYTES), size)
     first_end = min(first_end, offset + _PIECE_NBYTES)

@@ -12,7 +12,7 @@ from limnd2_xr.container.chunk_format import (
     align,
     parse_header,
 )
-from limnd2_xr.errors import CorruptChunk
+from limnd2_xr.errors import CorruptChunk, RemoteError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -100,7 +100,11 @@ class RegionCache:
             self._hold(start, data)
 
     def chunks(
-        self, entries: Mapping[str, Entry], *, max_nbytes: int = _MAX_CHUNK_NBYTES
+        self,
+        entries: Mapping[str, Entry],
+        *,
+        max_nbytes: int = _MAX_CHUNK_NBYTES,
+        along: Iterable[tuple[int, int]] = (),
     ) -> dict[str, bytes]:
         """Return the payloads of the given chunks, by name, in few reads.
 
@@ -110,6 +114,8 @@ class RegionCache:
             Name -> place, as `ChunkIndex.find` gives it.
         max_nbytes
             A chunk that claims more is not read.
+        along
+            Other (start, end) ranges to hold, read at the same time.
 
         Raises
         ------
@@ -119,12 +125,15 @@ class RegionCache:
             larger than `max_nbytes`; together they are larger than the file.
         """
         size = self.source.size
-        self.fetch(
-            (entry.offset, entry.offset + HEADER_NBYTES + len(name))
-            for name, entry in entries.items()
-            if entry.nbytes is None
+        self._fetch_of(
+            [
+                (entry.offset, entry.offset + HEADER_NBYTES + len(name))
+                for name, entry in entries.items()
+                if entry.nbytes is None
+            ],
+            entries,
         )
-        ranges = []
+        ranges = list(along)
         total = 0
         for name, entry in entries.items():
             nbytes = entry.nbytes
@@ -141,7 +150,7 @@ class RegionCache:
                 raise self._error("overlaps other chunks", name, entry)
             end = entry.offset + HEADER_NBYTES + len(name) + _NAME_SLACK + nbytes
             ranges.append((entry.offset, align(end)))
-        self.fetch(ranges)
+        self._fetch_of(ranges, entries)
         payloads = {}
         for name, entry in entries.items():
             header = self._header(name, entry)
@@ -205,6 +214,20 @@ class RegionCache:
                 f"holds {header.data_nbytes} bytes, not {start + nbytes}", name, entry
             )
         return self.read(header.data_offset + start, nbytes)
+
+    def _fetch_of(
+        self, ranges: list[tuple[int, int]], entries: Mapping[str, Entry]
+    ) -> None:
+        """Fetch ranges; have a failure name the first of the chunks that it is about."""
+        try:
+            self.fetch(ranges)
+        except RemoteError as error:
+            at = error.offset
+            if error.chunk is not None or at is None:
+                raise
+            behind = [n for n, entry in entries.items() if entry.offset >= at]
+            name = min(behind, key=lambda n: entries[n].offset, default=None)
+            raise error.located(chunk=name) from error.__cause__
 
     def _header(self, name: str, entry: Entry) -> ChunkHeader:
         """Return the header of a chunk, which must have this name."""
@@ -283,11 +306,15 @@ def check_entries(
         Name -> place. Magic, name and, where listed, size are compared.
     """
     if isinstance(source, RegionCache):
-        read, source = source.read, source.source
+        source.fetch(
+            (entry.offset, entry.offset + HEADER_NBYTES + len(name))
+            for name, entry in entries.items()
+        )
+        read, source, gap = source.read, source.source, 0
     else:
-        read = source.read_at
+        read, gap = source.read_at, source.gap_nbytes + ALIGNMENT
     wrong = []
-    for window in _windows(source, entries):
+    for window in _windows(entries, gap):
         start = window[0][1].offset
         end = max(entry.offset + HEADER_NBYTES + len(name) for name, entry in window)
         end = min(end, source.size)
@@ -306,13 +333,13 @@ def check_entries(
 
 
 def _windows(
-    source: ByteSource, entries: Mapping[str, Entry]
+    entries: Mapping[str, Entry], gap_nbytes: int
 ) -> Iterator[list[tuple[str, Entry]]]:
     """Group entries, by offset, into stretches that are worth one read each."""
     window: list[tuple[str, Entry]] = []
     for name, entry in sorted(entries.items(), key=lambda item: item[1].offset):
         if window and (
-            entry.offset - window[-1][1].offset > source.gap_nbytes + ALIGNMENT
+            entry.offset - window[-1][1].offset > gap_nbytes
             or entry.offset - window[0][1].offset > _WINDOW_NBYTES
         ):
             yield window

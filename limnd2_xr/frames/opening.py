@@ -184,12 +184,12 @@ def _compare(
     A frame of the sample may be the wrong one, too.
     """
     entries = _metadata_entries(index)
+    others = _sample_frames(index) | _suspects(index, entries)
+    heads = [(e.offset, e.offset + FRAME_HEAD_NBYTES) for e in others.values()]
     try:
-        payloads = prefetch.chunks(entries)
+        payloads = prefetch.chunks(entries, along=heads)
     except CorruptChunk as error:
         return None, error.chunk
-    others = _sample_frames(index) | _suspects(index, entries)
-    prefetch.fetch((e.offset, e.offset + FRAME_HEAD_NBYTES) for e in others.values())
     wrong = check_entries(prefetch, others)
     return payloads, wrong[0] if wrong else None
 
