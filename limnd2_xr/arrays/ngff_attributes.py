@@ -212,6 +212,7 @@ def plate_attributes(name: str, positions: Sequence[PlacedPosition]) -> dict[str
     return {
         "version": VERSION,
         "plate": {
+            "version": VERSION,
             "name": name,
             "rows": [{"name": row_name(row)} for row in range(n_rows)],
             "columns": [{"name": str(column + 1)} for column in range(n_columns)],
@@ -231,14 +232,14 @@ def plate_attributes(name: str, positions: Sequence[PlacedPosition]) -> dict[str
 def well_attributes(fields: int) -> dict[str, Any]:
     """Return the attributes of a well with so many positions."""
     images = [{"path": str(field)} for field in range(fields)]
-    return {"version": VERSION, "well": {"images": images}}
+    return {"version": VERSION, "well": {"version": VERSION, "images": images}}
 
 
-def label_attributes(image: NgffImage) -> dict[str, Any]:
-    """Return the attributes of a label image."""
+def label_attributes(image: NgffImage, levels: Sequence[int]) -> dict[str, Any]:
+    """Return the attributes of a label image with the levels of its image."""
     return {
         "version": VERSION,
-        "multiscales": [image.multiscale()],
+        "multiscales": [image.multiscale(levels)],
         "image-label": {"source": {"image": "../../"}},
     }
 

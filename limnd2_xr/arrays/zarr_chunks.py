@@ -111,23 +111,29 @@ class LevelChunks:
 
 @dataclass(frozen=True, slots=True)
 class DecodedChunks:
-    """Chunks that are decoded, such as masks."""
+    """Chunks that are decoded masks."""
 
     numbers: NDArray[np.int64]
     pixels: ChunkFrameArray
+    step: int = 1
+    """Every so many pixels are taken along Y and X: labels have no mean."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        height, width = self.pixels.shape[-2:]
+        return height // self.step, width // self.step
 
     def read(self, store: FrameStore, number: int) -> Bytes | None:
         """Return values in the order of the array."""
-        height, width = self.pixels.shape[-2:]
-        everything = (np.arange(height), np.arange(width))
-        found = self.pixels.read_frame(store, number, everything)
+        wanted = tuple(np.arange(length) * self.step for length in self.shape)
+        found = self.pixels.read_frame(store, number, wanted)
         return found.astype(found.dtype.newbyteorder("<"), copy=False).tobytes()
 
     def nbytes(self, store: FrameStore, number: int) -> int | None:
         """Return how many bytes that are."""
         del store, number
-        height, width = self.pixels.shape[-2:]
-        return int(height * width * self.pixels.dtype.itemsize)
+        return int(np.prod(self.shape)) * self.pixels.dtype.itemsize
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,6 +123,8 @@ class Nd2ZarrStore(Store):
     supports_writes: bool = False
     supports_deletes: bool = False
     supports_listing: bool = True
+    supports_consolidated_metadata: bool = False
+    """Metadata are in memory anyway; what is consolidated is for files on a server."""
 
     def __init__(
         self,
@@ -188,10 +190,10 @@ class Nd2ZarrStore(Store):
         with self._lock:
             opened, self._opened = self._opened, None
             pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown()
         if opened is not None:
             opened.close()
-        if pool is not None:
-            pool.shutdown(wait=False)
         super().close()
 
     def _frames(self) -> FrameStore:
@@ -290,6 +292,7 @@ class Nd2ZarrStore(Store):
 
     async def exists(self, key: str) -> bool:
         """Say whether there is such a key; no pixels are read."""
+        await self._ready()
         return self._text(key) is not None or self._chunk(key) is not None
 
     async def getsize(self, key: str) -> int:
@@ -326,28 +329,32 @@ class Nd2ZarrStore(Store):
 
     async def _aside(self, work: Any, *args: Any) -> Any:
         """Do something in another thread: as many at once as the file is good for."""
-        if self._pool is None:
-            with self._lock:
-                if self._pool is None:
-                    self._pool = self._threads()
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, work, *args)
+        pool = self._pool or await asyncio.to_thread(self._threads)
+        return await asyncio.get_running_loop().run_in_executor(pool, work, *args)
 
     def _threads(self) -> ThreadPoolExecutor:
         count = max(get_threads(), self._frames().requests)
-        pool = ThreadPoolExecutor(count, thread_name_prefix="nd2-zarr")
-        weakref.finalize(self, pool.shutdown, wait=False)
-        return pool
+        with self._lock:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(count, thread_name_prefix="nd2-zarr")
+                weakref.finalize(self, self._pool.shutdown, wait=False)
+            return self._pool
+
+    async def _ready(self) -> ZarrTree:
+        """What is shown; found out in another thread if it is not known yet."""
+        return self._tree or await asyncio.to_thread(self._shown)
 
     # -- listing
 
     async def list(self) -> AsyncIterator[str]:
         """Yield all keys."""
+        await self._ready()
         for key in self._keys(""):
             yield key
 
     async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
         """Yield all keys that begin with something."""
+        await self._ready()
         for key in self._keys(prefix):
             yield key
 
@@ -355,7 +362,8 @@ class Nd2ZarrStore(Store):
         """Yield the names of keys and folders within a folder."""
         folder = f"{prefix.rstrip('/')}/" if prefix.strip("/") else ""
         names: dict[str, None] = {}
-        for key in self._shown().documents.keys() | self._texts.keys():
+        documents = (await self._ready()).documents
+        for key in documents.keys() | self._texts.keys():
             if key.startswith(folder):
                 names[key.removeprefix(folder).split("/", 1)[0]] = None
         for name in sorted(names):

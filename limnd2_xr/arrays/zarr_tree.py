@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
@@ -233,7 +233,7 @@ class _Builder:
             "multiscales": [image.multiscale(levels)],
             "omero": {"id": position, "name": name, **self._omero},
         }
-        labels = self._add_labels(tree, path, position, image)
+        labels = self._add_labels(tree, path, position, image, levels)
         if labels:
             tree.add_group(
                 _join(path, "labels"), {"version": VERSION, "labels": labels}
@@ -275,32 +275,40 @@ class _Builder:
                 continue
             tree.add_array(_join(path, axis), *_small_array(axis, variable))
 
+    def _add_label(self, tree: ZarrTree, path: str, source: DecodedChunks) -> None:
+        height, width = source.shape
+        lengths = {**self._lengths, "c": 1, "y": height, "x": width}
+        chunk = {"y": height, "x": width}
+        dtype = source.pixels.dtype
+        document = array_document(
+            [lengths[axis] for axis in self.axes],
+            dtype,
+            [chunk.get(axis, 1) for axis in self.axes],
+            plain_codecs(dtype),
+            self.axes,
+        )
+        tree.add_array(path, document, source)
+
     def _add_labels(
-        self, tree: ZarrTree, path: str, position: int, image: NgffImage
+        self,
+        tree: ZarrTree,
+        path: str,
+        position: int,
+        image: NgffImage,
+        levels: Sequence[int],
     ) -> list[str]:
         """Add binary layers as label images; return their names."""
         names = [
             re.sub(r"[^\w .+-]", "_", name).strip(". ") or f"layer_{at}"
             for at, name in enumerate(layer_names(self._layers))
         ]
-        numbers = self._sequence[position]
         for name, mask in zip(names, self._masks, strict=True):
-            height, width = mask.shape[-2:]
-            lengths = {**self._lengths, "c": 1, "y": height, "x": width}
-            chunk = {"y": height, "x": width}
-            document = array_document(
-                [lengths[axis] for axis in self.axes],
-                mask.dtype,
-                [chunk.get(axis, 1) for axis in self.axes],
-                plain_codecs(mask.dtype),
-                self.axes,
-            )
             folder = _join(path, f"labels/{name}")
-            shown = NgffImage(
-                name=name, axes=image.axes, scale=image.scale, units=image.units
-            )
-            tree.add_group(folder, label_attributes(shown))
-            tree.add_array(f"{folder}/0", document, DecodedChunks(numbers, mask))
+            shown = replace(image, name=name)
+            tree.add_group(folder, label_attributes(shown, levels))
+            for level in levels:
+                source = DecodedChunks(self._sequence[position], mask, 2**level)
+                self._add_label(tree, f"{folder}/{level}", source)
         return names
 
 
