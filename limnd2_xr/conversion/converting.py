@@ -219,7 +219,9 @@ def _opened(sources: Any, settings: ConversionSettings) -> Iterator[_Found]:
     """Find, open and describe an image; it can be read within the `with` block."""
     _check(settings)
     names = [sources] if isinstance(sources, (str, os.PathLike)) else list(sources)
-    files, pattern, passed = found_files([*map(os.fspath, names)], _pattern(settings))
+    files, pattern, passed = found_files(
+        [os.fspath(name) for name in names], _pattern(settings)
+    )
     reading = Reading(
         dims=settings.dims,
         series=settings.series,

@@ -57,8 +57,8 @@ class FileGrid:
 
     def places(self) -> Iterator[tuple[tuple[int, ...], str | None]]:
         """Yield each place and its file."""
-        for place in np.ndindex(self.files.shape):
-            yield place, self.files[place]
+        files: list[str | None] = self.files.ravel().tolist()
+        yield from zip(np.ndindex(self.files.shape), files, strict=True)
 
 
 def grid_of_list(paths: Sequence[str], dim: str) -> FileGrid:

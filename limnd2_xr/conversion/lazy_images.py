@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FRAME_DIMS", "LOOP_DIMS", "OuterArray", "arranged", "lazy", "stacked"]
 
-LOOP_DIMS: Final = ("T", "P", "Z")
-FRAME_DIMS: Final = ("C", "Y", "X", "S")
+LOOP_DIMS: Final[tuple[str, ...]] = ("T", "P", "Z")
+FRAME_DIMS: Final[tuple[str, ...]] = ("C", "Y", "X", "S")
 
 
 class OuterArray(BackendArray):

@@ -62,9 +62,7 @@ def open_tiff(
         said = own.enter_context(_Complaints())
         tiff = (own if stack is None else stack).enter_context(file.used())
         try:
-            found = _images(file, tiff, reading)
-            said.check()
-            return found
+            return said.checked(_images(file, tiff, reading))
         except Nd2Error as error:
             raise error.located(path=path) from None
         except (MemoryError, OSError):
@@ -98,10 +96,11 @@ class _Complaints(logging.Handler):
         if record.thread == self._thread:
             self._found.append(record.getMessage())
 
-    def check(self) -> None:
-        """Raise of the first thing that is wrong."""
+    def checked(self, images: list[SourceImage]) -> list[SourceImage]:
+        """Return images, or raise of the first thing that is wrong."""
         if self._found:
             raise Nd2Error(f"damaged: {self._found[0]}")
+        return images
 
     def __enter__(self) -> Self:
         logging.getLogger("tifffile").addHandler(self)

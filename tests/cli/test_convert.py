@@ -54,9 +54,7 @@ def test_a_sequence_with_options(folder: Path) -> None:
     )
     assert result.stderr == ""
     assert result.exit_code == 0
-    assert result.stdout == (
-        f"{target}: 3 frames from TIFF, T3 C2 Y20 X40, uint16\n"
-    )
+    assert result.stdout == (f"{target}: 3 frames from TIFF, T3 C2 Y20 X40, uint16\n")
     with xr.open_dataset(target) as ds:
         for t in range(3):
             for c in range(2):
@@ -101,7 +99,10 @@ def test_missing_files(folder: Path) -> None:
     [
         (["{}/none.tif", "{}/out.nd2"], "{}/none.tif: no such file"),
         (["{}/img_t0_GFP.tif"], "the last name is the file to write"),
-        (["{}/img_t0_GFP.tif", "{}/img_t1_GFP.tif"], "the last name is the file to write"),
+        (
+            ["{}/img_t0_GFP.tif", "{}/img_t1_GFP.tif"],
+            "the last name is the file to write",
+        ),
         (["{}", "{}/out.nd2"], "6 files, from {}/img_t0_DAPI.tif"),
         (["{}/img_{Q}.tif", "{}/out.nd2"], "pattern 'img_{Q}.tif': {Q} is none of"),
         (["{}/img_t0_GFP.tif", "{}/out.nd2", "--dtype=complex"], "'{}/img_t0_GFP.tif"),

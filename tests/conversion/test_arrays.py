@@ -142,9 +142,12 @@ def test_any_array_is_the_same_in_any_order_of_dims(
         # Lengths of 1 are left out by what tells the axes.
         dims = "".join(dim for dim in dims if sizes[dim] > 1 or dim in "YX")
     else:
-        version = 2 if kind == "zarr 2" else 3
         array = zarr.create_array(
-            path, shape=shape, dtype=dtype, zarr_format=version, overwrite=True
+            path,
+            shape=shape,
+            dtype=dtype,
+            zarr_format=2 if kind == "zarr 2" else 3,
+            overwrite=True,
         )
         array[...] = data
     if kind == "tiff":

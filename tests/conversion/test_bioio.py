@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 PIXELS = np.arange(2 * 3 * 2 * 1 * 20 * 40).reshape(2, 3, 2, 1, 20, 40).astype("u2")
 
 
-class Reader(BioioReader):  # type: ignore[misc]
+class Reader(BioioReader):
     """Two scenes of a format of our own, through the API of bioio."""
 
     scenes: ClassVar[tuple[str, ...]] = ("left", "right")
@@ -50,7 +50,7 @@ class Reader(BioioReader):  # type: ignore[misc]
         return bioio_base.types.PhysicalPixelSizes(0.5, 0.25, 0.25)
 
     @staticmethod
-    def _is_supported_image(*_arguments: Any) -> bool:
+    def _is_supported_image(fs: Any, path: str, **kwargs: Any) -> bool:
         return True
 
     def _read_delayed(self) -> xr.DataArray:
@@ -112,7 +112,7 @@ def test_without_a_reader_the_message_says_what_to_install(
 ) -> None:
     path = tmp_path / "a.czi"
     path.write_bytes(b"?")
-    with pytest.raises(UnsupportedFeature, match="pip install .*bioio-czi"):
+    with pytest.raises(UnsupportedFeature, match=r"pip install .*bioio-czi"):
         converted(path)
 
 

@@ -180,7 +180,9 @@ def test_odd_values_never_fail(
         return f"<{name} {words}>{inner}</{name}>"
 
     inner = element("Channel", channel) + element("Plane", plane)
-    (image,) = ome_images(f"<OME><Image>{element('Pixels', pixels, inner)}</Image></OME>")
+    (image,) = ome_images(
+        f"<OME><Image>{element('Pixels', pixels, inner)}</Image></OME>"
+    )
     told = image.describe({"T": 2, "C": 1, "Y": 4, "X": 4})
     for variable in told.coords.values():
         assert set(variable.dims) <= {"T", "C", "Y", "X"}

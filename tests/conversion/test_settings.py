@@ -122,7 +122,11 @@ def test_a_step_of_time_overrules_recorded_times(
     image = image.assign_coords(time=("T", [0.0, 7.0, 9.0]))
     image.to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
     assert converted(tmp_path / "a.nc")["time"].values.tolist() == [0, 7, 9]
-    assert converted(tmp_path / "a.nc", time_step=2)["time"].values.tolist() == [0, 2, 4]
+    assert converted(tmp_path / "a.nc", time_step=2)["time"].values.tolist() == [
+        0,
+        2,
+        4,
+    ]
 
 
 def test_an_existing_file_stays(stack: Path, tmp_path: Path) -> None:
