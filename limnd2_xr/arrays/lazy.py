@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,7 +36,19 @@ __all__ = [
 ]
 
 
-class FileArray(BackendArray):
+class AwaitedArray(BackendArray):
+    """A lazily indexed array that can be awaited: ``await ds.load_async()``.
+
+    Each array is read on a thread of its own, which is how reading is meant to be done;
+    its requests overlap with those of the others.
+    """
+
+    async def async_getitem(self, key: indexing.ExplicitIndexer) -> Any:
+        """Read what `__getitem__` does, while others run."""
+        return await asyncio.to_thread(self.__getitem__, key)
+
+
+class FileArray(AwaitedArray):
     """Anything that is read lazily from an open file.
 
     Parameters
@@ -193,7 +206,7 @@ class ChunkFrameArray(FileArray, ABC):
         )
 
 
-class ComputedArray(BackendArray):
+class ComputedArray(AwaitedArray):
     """Values that are computed, without a file, when they are asked for.
 
     Parameters

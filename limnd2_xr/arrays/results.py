@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import xarray as xr
-from xarray.backends import BackendArray
 from xarray.core import indexing
 
+from limnd2_xr.arrays.lazy import AwaitedArray
 from limnd2_xr.damage import report_damage
 from limnd2_xr.errors import CorruptChunk, StaleFile
 from limnd2_xr.model.results import (
@@ -186,7 +186,7 @@ class _ResultsFile:
             raise CorruptChunk(f"no HDF5 file: {error}", path=self.path) from error
 
 
-class _Column(BackendArray):
+class _Column(AwaitedArray):
     """Values of one column; the rows asked for are read, and what lies between them."""
 
     def __init__(

@@ -11,7 +11,12 @@ import numpy as np
 
 from limnd2_xr.container.jp2_boxes import CODESTREAM, MAX_HEADER_NBYTES, parse_box
 from limnd2_xr.container.legacy_index import CODESTREAM_FAMILY
-from limnd2_xr.errors import CorruptChunk, UnsupportedFeature
+from limnd2_xr.errors import (
+    CorruptChunk,
+    RemoteError,
+    StaleFile,
+    UnsupportedFeature,
+)
 from limnd2_xr.frames.codestream import decode_codestream
 from limnd2_xr.frames.planner import pick_array
 from limnd2_xr.frames.table import FrameTable
@@ -168,6 +173,8 @@ class LegacyReader:
             raise error.located(path=self.source.name) from error.__cause__
         except CorruptChunk as error:
             raise CorruptChunk(error.reason, offset=offset, **place) from error
+        except (RemoteError, StaleFile) as error:
+            raise error.located(**place) from error.__cause__
 
     def _codestream(self, row: int, plane: int) -> bytes:
         """Return the payload of one box, in one read where the boxes lie close."""

@@ -15,7 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from limnd2_xr.errors import CorruptChunk, UnsupportedFeature
+from limnd2_xr.errors import (
+    CorruptChunk,
+    RemoteError,
+    StaleFile,
+    UnsupportedFeature,
+)
 from limnd2_xr.frames.frame_cache import CACHE
 from limnd2_xr.frames.headers import HEADER_PROBE_NBYTES, FrameHeaders
 from limnd2_xr.frames.pixels import copy_pixels, inflate_rows, rows_view
@@ -360,6 +365,11 @@ class FrameReader:
             else:
                 self.learn_headers(group.rows)
                 self._attempt(group, read)
+        except (RemoteError, StaleFile) as error:
+            if error.chunk is not None:
+                raise
+            name = self.table.chunk_name(int(group.rows[0]))
+            raise error.located(chunk=name) from error.__cause__
 
     def stage(self, group: ReadGroup) -> tuple[int, memoryview]:
         """Read the bytes of a group; return the file offset of the first, and the bytes."""

@@ -118,7 +118,7 @@ class HttpServer:
     ranges, conditions, heads, tells_size : bool
         Whether byte ranges, ``If-Match``, ``HEAD`` and sizes are supported.
     max_concurrent : int
-        Most requests that were being answered at the same time.
+        Most requests that waited for an answer at the same time, given some `latency`.
 
     Examples
     --------
@@ -278,12 +278,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         try:
             if site.latency:
                 time.sleep(site.latency)
-            if fault is not None and fault.kind in {"reset", "stall"}:
-                self._break_off(fault)
-            else:
-                self._serve(request, fault)
         finally:
-            site._end()
+            site._end()  # before the client can know, and come back
+        if fault is not None and fault.kind in {"reset", "stall"}:
+            self._break_off(fault)
+        else:
+            self._serve(request, fault)
 
     def _serve(self, request: Request, fault: Fault | None) -> None:
         site = self.site
