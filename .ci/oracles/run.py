@@ -6,7 +6,7 @@ Runs DIR/check.py, with this package as one more reader in its table, over
 
 - synthetic files and the real samples: pixels have to agree, and metadata with those
   readers that have an opinion;
-- files that this package wrote from arrays: each reader has to report what the array
+- files that this package wrote from arrays, or converted from other formats: each reader has to report what the array
   says, as far as that reader can be trusted;
 - the real samples, opened and written again: each reader has to report the same of both;
 - files of format 1.0 (which the vendor's SDK does not open), and damaged samples that this
@@ -33,6 +33,7 @@ import xarray as xr
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
+import converted
 import legacy
 import repaired
 import shapes
@@ -81,7 +82,7 @@ def main() -> int:
     made = args.work / "made"
     made.mkdir()
 
-    arrays = written.write_all(made)
+    arrays = {**written.write_all(made), **converted.write_all(made)}
     real = sorted((args.samples / "real").glob("*.nd2"))
     copies = {rewrite(path, made): path for path in real}
     old = legacy.write_all(made)

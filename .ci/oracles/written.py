@@ -166,9 +166,14 @@ def write_all(folder: Path) -> dict[Path, xr.DataArray]:
     for name, (array, options) in arrays().items():
         path = folder / f"written_{name}.nd2"
         array.nd2.write_nd2(path, on_loss="raise", **options)
-        np.savez(path.with_suffix(".truth.npz"), **_stored(array))
+        save_truth(path, array)
         paths[path] = array
     return paths
+
+
+def save_truth(path: Path, array: xr.DataArray) -> None:
+    """Put the pixels that a file should have beside it."""
+    np.savez(path.with_suffix(".truth.npz"), **_stored(array))
 
 
 def _stored(array: xr.DataArray) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from limnd2_xr.cli.messages import EXPECTED, counted, one_line
+from limnd2_xr.cli.progress import progress_bar
 from limnd2_xr.errors import Nd2Warning
 
 if TYPE_CHECKING:
@@ -224,14 +225,27 @@ def convert(
             typer.echo(plan_conversion(inputs, target, **settings).to_json())
             return
         assert target is not None  # noqa: S101 - only a plan does without
-        plan = convert_to_nd2(
-            inputs,
-            target,
-            overwrite=overwrite,
-            progress=sys.stderr.isatty(),
-            **settings,
-        )
+        with _progress(target):
+            plan = convert_to_nd2(inputs, target, overwrite=overwrite, **settings)
         _show(plan)
+
+
+@contextmanager
+def _progress(label: str) -> Iterator[None]:
+    """Show how many of the blocks that are written are done."""
+    with progress_bar(label) as advance:
+        if advance is None:
+            yield
+            return
+        from dask.callbacks import Callback
+
+        def after(_key: Any, _result: Any, _graph: Any, state: Any, _id: Any) -> None:
+            done = len(state["finished"])
+            rest = sum(len(state[name]) for name in ("ready", "waiting", "running"))
+            advance(done, done + rest)
+
+        with Callback(posttask=after):
+            yield
 
 
 @contextmanager

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import xarray as xr
 
+from limnd2_xr.conversion.lazy_images import OuterArray, lazy
 from limnd2_xr.conversion.source_image import Reading, SourceImage, checked_dims
 from limnd2_xr.errors import Nd2Error
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from contextlib import ExitStack
+
+    from numpy.typing import NDArray
 
 __all__ = ["NETCDF_SUFFIXES", "image_of_dataset", "open_netcdf", "open_npy"]
 
@@ -56,8 +60,18 @@ def open_npy(path: str, reading: Reading) -> list[SourceImage]:
             'dims="TCYX" (--dims TCYX)',
             path=path,
         )
-    pixels = xr.Variable(dims, array)
+    pixels = lazy(dims, _Mapped(array))
     return [SourceImage(pixels=pixels, path=path, format="npy")]
+
+
+class _Mapped(OuterArray):
+    def __init__(self, array: NDArray[Any]) -> None:
+        self._array = array
+        self.shape = array.shape
+        self.dtype = array.dtype.newbyteorder("=")
+
+    def read(self, indices: Sequence[NDArray[np.int64]]) -> NDArray[Any]:
+        return np.asarray(self._array[np.ix_(*indices)])
 
 
 def open_netcdf(path: str, reading: Reading, stack: ExitStack) -> list[SourceImage]:

@@ -42,6 +42,8 @@ class OuterArray(BackendArray):
             for length, index in zip(self.shape, key, strict=True)
         ]
         found = self.read([np.atleast_1d(index) for index in indices])
+        # As it was announced, also where it is stored with the other end first.
+        found = found.astype(self.dtype, copy=False)
         return found.reshape([len(index) for index in indices if index.ndim])
 
     def read(self, indices: Sequence[NDArray[np.int64]]) -> NDArray[Any]:

@@ -79,7 +79,8 @@ def _images(file: _File, tiff: Any, reading: Reading) -> list[SourceImage]:
         if reading.series in {None, number}
     ]
     if not found:
-        raise Nd2Error(f"the file has {len(tiff.series)} images: no {reading.series}")
+        number = f", and no {reading.series}" if reading.series is not None else ""
+        raise Nd2Error(f"the file has {len(tiff.series)} images{number}")
     ome = tiff.ome_metadata if tiff.is_ome else None
     return _with_ome(found, ome, reading) if ome else found
 

@@ -163,6 +163,19 @@ def test_any_array_is_the_same_in_any_order_of_dims(
     np.testing.assert_array_equal(found.values.reshape(expected.shape), expected)
 
 
+@pytest.mark.parametrize("dtype", [">u2", ">f4"])
+def test_the_order_of_bytes_does_not_matter(
+    dtype: str, tmp_path: Path, converted: Convert, pixels: Pixels
+) -> None:
+    data = pixels(20, 40).astype(dtype)
+    np.save(tmp_path / "a.npy", data)
+    zarr.create_array(tmp_path / "a.zarr", data=data, zarr_format=2)
+    for name in ("a.npy", "a.zarr"):
+        image = converted(tmp_path / name, dims="YX")["image"]
+        assert image.dtype == data.dtype.newbyteorder("=")
+        np.testing.assert_array_equal(image[0], data)
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 @pytest.mark.parametrize("samples", [1, 3])
 def test_png(

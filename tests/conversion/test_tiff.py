@@ -198,7 +198,7 @@ def test_images_of_a_file_are_positions_if_they_are_alike(
         converted(path)
     one = converted(path, series=1)["image"]
     np.testing.assert_array_equal(one[:, 0], data[1])
-    with pytest.raises(Nd2Error, match="no 9"):
+    with pytest.raises(Nd2Error, match="4 images, and no 9"):
         converted(path, series=9)
 
     with tifffile.TiffWriter(path) as writer:
