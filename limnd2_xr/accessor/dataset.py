@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from limnd2_xr.arrays.beside import Columns, Events, Rois
     from limnd2_xr.arrays.label_layers import Labels
     from limnd2_xr.arrays.stored_pixels import OnLoss
+    from limnd2_xr.export.ngff_metadata import NgffVersion
+    from limnd2_xr.export.pyramid_levels import Pyramid
+    from limnd2_xr.export.zarr_arrays import Sizes
 
 __all__ = ["Nd2DatasetAccessor"]
 
@@ -167,4 +170,121 @@ class Nd2DatasetAccessor(ExportAccessor, Nd2FileAccessor):
             progress=progress,
             on_loss=on_loss,
             **image_encoding(image, encoding),
+        )
+
+    def to_ome_zarr(
+        self,
+        dest: str | os.PathLike[str],
+        *,
+        version: NgffVersion = "0.5",
+        include_labels: bool = True,
+        pyramid: Pyramid = "auto",
+        chunks: Sizes = None,
+        shards: Sizes = None,
+        compressor: Any = "blosc-zstd",
+        positions: Any = None,
+        overwrite: bool = False,
+        compute: bool = True,
+        progress: bool = False,
+        storage_options: dict[str, Any] | None = None,
+        resume: bool = False,
+    ) -> Delayed | None:
+        """Write the image as OME-Zarr: one image, a series of positions, or a plate.
+
+        Each frame is read once, all smaller copies are made while it is in memory, and
+        blocks of frames are written by all cores. The export has its name only once it
+        is complete.
+
+        Parameters
+        ----------
+        dest
+            Path of the folder to be, or any URL that fsspec knows.
+        version
+            Of OME-Zarr: ``"0.5"`` is zarr 3, ``"0.4"`` is zarr 2.
+        include_labels
+            Write the binary layers of the file, as ``labels`` of the images.
+        pyramid
+            How many smaller copies, each of half the height and width; ``"auto"``:
+            until neither is above 256.
+        chunks
+            Lengths by axis, as in ``{"z": 8, "y": 512, "x": 512}``, or those of the
+            last axes. What is not said is 1024 along Y and X, and else 1.
+        shards
+            The same of shards: multiples of the chunks; only of version 0.5.
+        compressor
+            ``"blosc-zstd"``, ``"blosc-lz4"``, ``"zstd"``, ``"gzip"``, None for none, a
+            configuration such as ``{"id": "zstd", "level": 9}``, or a codec.
+        positions
+            Which of P: an index, a label, a slice, or several. One becomes one image.
+        overwrite
+            Replace what is there, once the new export is complete.
+        compute
+            Write now; else return what does it.
+        progress
+            Show a bar.
+        storage_options
+            For a URL: arguments of its filesystem.
+        resume
+            Go on with an export that was killed; the result is the same. Begins if there
+            is none, and does nothing if it is complete.
+
+        Returns
+        -------
+        None or dask.delayed.Delayed
+
+        Raises
+        ------
+        FileExistsError
+            If something is there and `overwrite` is False, or an unfinished export and
+            `resume` is False, too.
+        ValueError
+            If dims, chunks, positions or the compressor do not fit, or the unfinished
+            export was of something else.
+        TypeError
+            If OME-Zarr has no such pixels.
+
+        Warns
+        -----
+        Nd2Warning
+            If the labels of an axis go downwards or are uneven, which OME-Zarr cannot
+            say, or label layers of the file do not fit what became of the image.
+
+        Examples
+        --------
+        >>> import tempfile, zarr
+        >>> from limnd2_xr.testing.synthetic import SyntheticSpec, TimeLoop, build
+        >>> spec = SyntheticSpec(loops=(TimeLoop(3),), width=600, height=400)
+        >>> ds = xr.open_dataset(build(spec).data, engine="nd2")
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> ds.nd2.to_ome_zarr(folder.name + "/a.ome.zarr")
+        >>> group = zarr.open_group(folder.name + "/a.ome.zarr")
+        >>> for name, array in sorted(group.arrays()):
+        ...     print(name, array.shape, array.chunks)
+        0 (3, 1, 400, 600) (1, 1, 400, 600)
+        1 (3, 1, 200, 300) (1, 1, 200, 300)
+        2 (3, 1, 100, 150) (1, 1, 100, 150)
+        >>> folder.cleanup()
+        """
+        from limnd2_xr.export.ome_zarr import to_ome_zarr
+        from limnd2_xr.export.ome_zarr_plan import OmeZarrOptions
+
+        dataset = self._obj
+        assert isinstance(dataset, xr.Dataset)  # noqa: S101 - registered for datasets
+        return to_ome_zarr(
+            dataset,
+            dest,
+            labels=include_labels,
+            options=OmeZarrOptions(
+                version=version,
+                pyramid=pyramid,
+                chunks=chunks,
+                shards=shards,
+                compressor=compressor,
+            ),
+            positions=positions,
+            overwrite=overwrite,
+            compute=compute,
+            progress=progress,
+            storage_options=storage_options,
+            resume=resume,
         )

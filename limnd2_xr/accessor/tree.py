@@ -107,3 +107,42 @@ class Nd2DataTreeAccessor:
             progress=progress,
             on_loss=on_loss,
         )
+
+    def to_ome_zarr(
+        self,
+        dest: str | os.PathLike[str],
+        *,
+        include_labels: bool = True,
+        **options: Any,
+    ) -> Delayed | None:
+        """Write the image at the root as OME-Zarr, with the labels of the tree.
+
+        Parameters
+        ----------
+        dest
+            Path of the folder to be, or any URL that fsspec knows.
+        include_labels
+            Write the group ``labels`` of the tree, edited or not.
+        **options
+            As for `Nd2DatasetAccessor.to_ome_zarr`.
+
+        Raises
+        ------
+        ValueError
+            If the labels do not fit the image.
+        """
+        from limnd2_xr.export.ome_zarr import to_ome_zarr
+        from limnd2_xr.export.ome_zarr_plan import OmeZarrOptions
+
+        names = ("version", "pyramid", "chunks", "shards", "compressor")
+        chosen = {name: options.pop(name) for name in names if name in options}
+        labels: xr.Dataset | bool = False
+        if include_labels and "labels" in self._tree.children:
+            labels = self._tree["labels"].to_dataset(inherit=False)
+        return to_ome_zarr(
+            self._tree.to_dataset(),
+            dest,
+            labels=labels,
+            options=OmeZarrOptions(**chosen),
+            **options,
+        )
