@@ -67,9 +67,11 @@ class Nd2ManifestStore(ManifestStore):  # type: ignore[misc]
             loadable_variables=[IMAGE] if names and IMAGE in names else [],
             decode_times=decode_times,
         )
-        coords = self._rest.coords
-        if names is not None:
-            coords = self._rest[[name for name in coords if name in names]].coords
+        coords = {
+            name: coordinate.variable
+            for name, coordinate in self._rest.coords.items()
+            if names is None or name in names
+        }
         return found.assign_coords(coords).assign_attrs(self._rest.attrs)
 
     def to_virtual_datatree(self, group: str = "", **kwargs: Any) -> xr.DataTree:

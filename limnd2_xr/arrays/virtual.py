@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import base64
 import json
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
 from limnd2_xr.arrays.dataset import IMAGE, dataset_of
+from limnd2_xr.arrays.reference_files import writer_of
 from limnd2_xr.arrays.zarr_layout import ChunkLayout, why_not
 from limnd2_xr.errors import UnsupportedFeature
 from limnd2_xr.frames.store import FrameStore
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from limnd2_xr.damage import OnDamage
+    from limnd2_xr.frames.store import StoreState
 
 __all__ = ["FrameReferences", "Nd2Parser", "frame_references", "to_kerchunk"]
 
@@ -34,8 +35,6 @@ CheckFrames = bool | Literal["local"]
 
 _BLOCK_NBYTES: Final = 2**18
 """Of a remote file so much is read at a time while its metadata are looked for."""
-_RECORDS: Final = 10_000
-"""References in one file of parquet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +66,9 @@ class Nd2Parser:
         Whether the header of each frame is compared with the file's list of frames: one
         small read each. ``"local"``: only of local files. Else those of three frames
         are.
+    full_dims
+        Give ``image`` all of T, P, Z, C, Y and X, with length 1 where the file has no such
+        loop: VirtualiZarr joins files along a dim that they have.
     stored_order
         Give ``image`` with C behind X, as pixels are stored, so that no transposition is
         needed: zarr's format 2, and with it kerchunk, has none.
@@ -84,6 +86,7 @@ class Nd2Parser:
     """
 
     check_frames: CheckFrames = "local"
+    full_dims: bool = False
     stored_order: bool = False
     on_damage: OnDamage = "warn"
 
@@ -108,12 +111,14 @@ class Nd2Parser:
         file = _file_of(url, registry)
         is_local = isinstance(file, str)
         with FrameStore.open(file, on_damage=self.on_damage) as store:
+            state = _shown(store, full_dims=self.full_dims)
             found = frame_references(
                 store,
+                state,
                 check=_is_checked(self.check_frames, is_local=is_local),
                 stored_order=self.stored_order,
             )
-            rest = _coordinates(store)
+            rest = _coordinates(state)
         return manifest_store(url, registry, found, rest)
 
 
@@ -123,6 +128,7 @@ def to_kerchunk(
     *,
     storage_options: dict[str, Any] | None = None,
     check_frames: CheckFrames = "local",
+    full_dims: bool = False,
     on_damage: OnDamage = "warn",
 ) -> dict[str, Any]:
     """Return the frames of a file as references in the format of kerchunk, version 1.
@@ -140,7 +146,7 @@ def to_kerchunk(
         ``.parquet`` (or ``.parq``).
     storage_options
         For a URL: arguments of its fsspec filesystem. They are not in the references.
-    check_frames, on_damage
+    check_frames, full_dims, on_damage
         As for `Nd2Parser`.
 
     Returns
@@ -159,6 +165,7 @@ def to_kerchunk(
     Examples
     --------
     >>> import tempfile
+    >>> from pathlib import Path
     >>> from limnd2_xr.testing.synthetic import SyntheticSpec, build
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder, "cells.nd2")
@@ -167,7 +174,7 @@ def to_kerchunk(
     >>> references["refs"]["image/0.0.0"][1:]
     [16384, 6144]
     """
-    write = _writer(target)
+    write = None if target is None else writer_of(target)
     with FrameStore.open(
         file, storage_options=storage_options, on_damage=on_damage
     ) as store:
@@ -177,8 +184,9 @@ def to_kerchunk(
                 f"others cannot find {spec.name}: give a path or a plain URL"
             )
         check = _is_checked(check_frames, is_local=spec.kind == "path")
-        found = frame_references(store, check=check, stored_order=True)
-        rest = _coordinates(store)
+        state = _shown(store, full_dims=full_dims)
+        found = frame_references(store, state, check=check, stored_order=True)
+        rest = _coordinates(state)
     refs = {**_encoded(rest), **_image_refs(found, spec.location, rest.attrs)}
     references = {"version": 1, "refs": refs}
     if write is not None:
@@ -187,7 +195,7 @@ def to_kerchunk(
 
 
 def frame_references(
-    store: FrameStore, *, check: bool, stored_order: bool = False
+    store: FrameStore, state: StoreState, *, check: bool, stored_order: bool = False
 ) -> FrameReferences:
     """Return where the frames of an open file are.
 
@@ -195,6 +203,8 @@ def frame_references(
     ----------
     store
         The open file.
+    state
+        What opening it found out, with the dims that the array shall have.
     check
         Compare the header of every frame.
     stored_order
@@ -207,7 +217,6 @@ def frame_references(
     CorruptChunk
         If a header that is looked at is damaged.
     """
-    state = store.state
     layout = state.table.layout
     reason = why_not(layout)
     if reason is not None:
@@ -253,9 +262,15 @@ def _file_of(url: str, registry: Any) -> Any:
     return reader
 
 
-def _coordinates(store: FrameStore) -> xr.Dataset:
+def _shown(store: FrameStore, *, full_dims: bool) -> StoreState:
+    if not full_dims:
+        return store.state
+    return replace(store.state, axes=store.axes.with_dims(("T", "P", "Z")))
+
+
+def _coordinates(state: StoreState) -> xr.Dataset:
     """Everything but the pixels, loaded; S as it is stored."""
-    dataset = dataset_of(store.state, frozenset({IMAGE}))
+    dataset = dataset_of(state, frozenset({IMAGE}))
     try:
         dataset.load()
     finally:
@@ -314,38 +329,3 @@ def _image_refs(
         key = f"{IMAGE}/{'.'.join(map(str, index))}"
         refs[key] = [url, int(found.offsets[at]), int(found.nbytes[at])]
     return refs
-
-
-def _writer(target: Any) -> Any:
-    """How references are written to a target of that name, None without one."""
-    if target is None:
-        return None
-    suffix = Path(str(target)).suffix.lower()
-    if suffix == ".json":
-        return _write_json
-    if suffix in {".parquet", ".parq"}:
-        return _write_parquet
-    raise ValueError(f"{target}: names of references end in .json or .parquet")
-
-
-def _write_json(refs: dict[str, Any], target: Any) -> None:
-    text = json.dumps({"version": 1, "refs": refs})
-    Path(target).write_text(text, encoding="ascii")
-
-
-def _write_parquet(refs: dict[str, Any], target: Any) -> None:
-    from fsspec.implementations.reference import LazyReferenceMapper
-
-    Path(target).mkdir(parents=True)
-    out = LazyReferenceMapper.create(
-        str(target), record_size=_RECORDS, engine="pyarrow"
-    )
-    for key, value in refs.items():
-        out[key] = value if isinstance(value, list) else _as_bytes(value)
-    out.flush()
-
-
-def _as_bytes(text: str) -> bytes:
-    if text.startswith("base64:"):
-        return base64.b64decode(text.removeprefix("base64:"))
-    return text.encode("ascii")

@@ -341,7 +341,7 @@ class Nd2ZarrStore(Store):
             return self._pool
 
     async def _ready(self) -> ZarrTree:
-        """What is shown; found out in another thread if it is not known yet."""
+        """Return what is shown; found out in another thread if it is not known yet."""
         return self._tree or await asyncio.to_thread(self._shown)
 
     # -- listing

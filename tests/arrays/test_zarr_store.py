@@ -377,8 +377,8 @@ def test_listing_and_sizes_agree_with_reading(name: str) -> None:
 
         async def walk(folder: str) -> list[str]:
             found = []
-            async for name in store.list_dir(folder):
-                path = join(folder, name)
+            async for child in store.list_dir(folder):
+                path = join(folder, child)
                 found += [path] if path in listed else await walk(path)
             return found
 
@@ -671,7 +671,7 @@ def test_a_pickled_store_reads_in_another_process(cells: Path) -> None:
         "store = pickle.load(sys.stdin.buffer)\n"
         "print(zarr.open_array(store, path='0', mode='r')[...].sum(dtype='i8'))\n"
     )
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603
         [sys.executable, "-c", script], input=pickled, capture_output=True, check=True
     )
     assert int(done.stdout) == wanted
