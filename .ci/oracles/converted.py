@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import tifffile
-import xarray as xr
-import zarr
 from written import image, in_wells, save_truth
 
 from limnd2_xr import convert_to_nd2
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import xarray as xr
 
 PLANE = {"Y": 200, "X": 260}
 PER_FRAME = ["time", "acquired", "stage_x", "stage_y", "stage_z"]
@@ -33,6 +32,8 @@ def write_all(folder: Path) -> dict[Path, xr.DataArray]:
 
 
 def _sequence(inputs: Path, path: Path) -> xr.DataArray:
+    import tifffile
+
     array = image({"T": 2, "Z": 3, "C": 2, **PLANE}).drop_vars(PER_FRAME)
     for t, z, c in np.ndindex(2, 3, 2):
         name = f"t{t + 9}_z{z}_{array['C'].values[c]}.tif"
@@ -54,6 +55,8 @@ def _sequence(inputs: Path, path: Path) -> xr.DataArray:
 
 
 def _ome_tiff(inputs: Path, path: Path) -> xr.DataArray:
+    import tifffile
+
     array = image({"T": 3, "Z": 2, "C": 2, **PLANE}).drop_vars("acquired")
     frames = [(t, z) for t in range(3) for z in range(2) for _ in range(2)]
     planes = {
@@ -92,6 +95,8 @@ def _netcdf(inputs: Path, path: Path) -> xr.DataArray:
 
 
 def _ome_zarr(inputs: Path, path: Path) -> xr.DataArray:
+    import zarr
+
     array = image({"Z": 5, "C": 3, **PLANE}, "uint8")
     told = array.drop_vars([*PER_FRAME, "emission_wavelength"])
     group = zarr.open_group(inputs / "a.zarr", mode="w", zarr_format=3)

@@ -12,9 +12,10 @@ from limnd2_xr.arrays.attrs import METADATA_ATTR
 from limnd2_xr.arrays.units import in_unit, moment_of
 from limnd2_xr.conversion.ome_xml import Element, parse_ome
 from limnd2_xr.errors import Nd2Error
-from limnd2_xr.model.channels import unique_names
+from limnd2_xr.model.channels import channel_names, unique_names
 from limnd2_xr.model.document import Nd2Document
 from limnd2_xr.model.experiment import ZStackLoop
+from limnd2_xr.model.modality import flags_of_description
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -108,7 +109,11 @@ class OmeImage:
         document = self._document()
         if document is not None:
             attrs[METADATA_ATTR] = document.to_json()
-            coords |= _home_plane(document, coords)
+            told = document.text.description
+            if told.split() == attrs.get("description", "").split():
+                # XML has one kind of line break only.
+                attrs["description"] = told
+            coords |= _home_plane(document, coords) | _modalities(document, coords)
         rois = len(list(self.image.all("ROIRef")))
         if rois:
             self._notes.append(f"{rois} ROIs of the OME metadata")
@@ -325,6 +330,24 @@ def _home_plane(
     if z.size != count or not 0 <= home < count or count < 2:
         return {}
     return {"Z": axis("Z", z.values - z.values[home], "um")}
+
+
+def _modalities(
+    document: Nd2Document, coords: Mapping[str, xr.Variable]
+) -> dict[str, xr.Variable]:
+    """Say more of the modality of channels than OME has words for."""
+    if "modality" not in coords or "C" not in coords:
+        return {}
+    names = channel_names(document.channels)
+    known = dict(zip(names, document.channels, strict=True))
+    texts = []
+    for name, text in zip(coords["C"].values, coords["modality"].values, strict=True):
+        channel = known.get(str(name))
+        if channel and set(flags_of_description(text)) <= set(channel.modality_flags):
+            texts.append(channel.modality)
+        else:
+            texts.append(str(text))
+    return {"modality": xr.Variable("C", texts)}
 
 
 def _falls(stage_z: xr.Variable | None) -> bool:
