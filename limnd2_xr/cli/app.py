@@ -11,6 +11,7 @@ from limnd2_xr.cli.convert import convert
 from limnd2_xr.cli.demo import demo
 from limnd2_xr.cli.info import info
 from limnd2_xr.cli.repair import repair
+from limnd2_xr.cli.serve import serve
 from limnd2_xr.cli.verify import verify
 
 __all__ = ["app"]
@@ -25,6 +26,7 @@ app.command()(info)
 app.command()(verify)
 app.command()(repair)
 app.command()(convert)
+app.command()(serve)
 app.command()(demo)
 
 
