@@ -96,12 +96,8 @@ def _times(
         times = _lazily(manager, _stored_times, shape, "float64")
         taken = _lazily(manager, _stored_acquired, shape, "datetime64[ns]")
     time = _variable(dims, times, "time since the start of the acquisition", "s")
-    moment = xr.Variable(
-        dims,
-        taken,
-        {"long_name": "time of capture (UTC)"},
-        {"units": "microseconds since 1970-01-01", "dtype": "int64"},
-    )
+    moment = _variable(dims, taken, "time of capture (UTC)")
+    moment.encoding = {"units": "microseconds since 1970-01-01", "dtype": "int64"}
     return {"time": time, "acquired": moment}
 
 
@@ -190,7 +186,10 @@ def well_variables(wells: PositionWells, dims: Sequence[str]) -> dict[str, xr.Va
         return {
             name: _variable(("P",), v, _LONG_NAMES[name]) for name, v in values.items()
         }
-    return {name: _variable((), v[0], _LONG_NAMES[name]) for name, v in values.items()}
+    return {
+        name: _variable((), np.asarray(v[0]), _LONG_NAMES[name])
+        for name, v in values.items()
+    }
 
 
 def _display(state: StoreState, manager: StoreManager | None) -> dict[str, xr.Variable]:
@@ -256,7 +255,8 @@ def _variable(
     dims: Sequence[str], values: Any, long_name: str, units: str | None = None
 ) -> xr.Variable:
     attrs = {"long_name": long_name} | ({"units": units} if units else {})
-    return xr.Variable(tuple(dims), values, attrs)
+    # Arrays as xarray has them itself: it need not look what they are.
+    return xr.Variable(tuple(dims), values, attrs, fastpath=True)
 
 
 def _texts(texts: Sequence[str]) -> NDArray[np.str_]:

@@ -22,6 +22,7 @@ __all__ = ["SCHEMA", "from_json", "from_plain", "to_json", "to_plain"]
 SCHEMA: Final = 1
 """Version of the JSON layout."""
 
+_NONE: Final = object()
 _T = TypeVar("_T")
 _KIND: Final = "kind"
 _NOT_FINITE: Final = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
@@ -108,11 +109,25 @@ def from_plain(hint: Any, plain: Any) -> Any:
 
 def _object(value: Any) -> dict[str, Any]:
     plain = {}
-    for item in fields(value):
-        held = getattr(value, item.name)
-        if not _is_default(item, held):
-            plain[item.name] = to_plain(held)
+    for name, default in _defaults(type(value)):
+        held = getattr(value, name)
+        # by text too: -0.0 is not 0.0, 1 is not True
+        if held is default or (held == default and repr(held) == repr(default)):
+            continue
+        plain[name] = to_plain(held)
     return plain
+
+
+@cache
+def _defaults(cls: Any) -> tuple[tuple[str, object], ...]:
+    """Name and default of each field; one that equals nothing where there is none."""
+    return tuple((item.name, _default(item)) for item in fields(cls))
+
+
+def _default(item: Field[Any]) -> object:
+    if item.default_factory is not MISSING:
+        return item.default_factory()
+    return _NONE if item.default is MISSING else item.default
 
 
 def _tagged(value: object) -> Any:
@@ -129,16 +144,6 @@ def _tagged_names() -> frozenset[str]:
     return frozenset(cls.__name__ for cls in get_args(Loop))
 
 
-def _is_default(item: Field[Any], value: object) -> bool:
-    if item.default is not MISSING:
-        # by text too: -0.0 is not 0.0, 1 is not True
-        same = bool(value == item.default)
-        return same and repr(value) == repr(item.default)
-    if item.default_factory is not MISSING:
-        return bool(value == item.default_factory())
-    return False
-
-
 @cache
 def _hints(cls: type) -> dict[str, Any]:
     return _type_hints(cls)
@@ -148,8 +153,7 @@ def _from_object(cls: Any, plain: Any) -> Any:
     if not isinstance(plain, dict):
         raise ValueError(f"{plain!r} is no {cls.__name__}")  # noqa: TRY004
     hints = _hints(cls)
-    known = {item.name for item in fields(cls)}
-    unknown = set(plain) - known
+    unknown = plain.keys() - {name for name, _ in _defaults(cls)}
     if unknown:
         raise ValueError(f"{cls.__name__} has no field {min(unknown)!r}")
     held = {name: from_plain(hints[name], value) for name, value in plain.items()}
