@@ -232,7 +232,7 @@ class OmeImage:
                 ],
                 "",
             ),
-            ("camera", [detector.get("Model") for detector in detectors], ""),
+            ("camera", [_camera(detector) for detector in detectors], ""),
         ):
             if any(texts):
                 coords[name] = xr.Variable("C", [text or missing for text in texts])
@@ -399,6 +399,12 @@ def _modality(channel: Element) -> str:
     return ", ".join(
         filter(None, (contrast or light or (mode and "fluorescence"), mode))
     )
+
+
+def _camera(detector: Element) -> str:
+    """Return model and serial number, as NIS-Elements names cameras."""
+    model, serial = detector.get("Model"), detector.get("SerialNumber")
+    return f"{model}, SN:{serial}" if model and serial else model
 
 
 def _binning(text: str) -> str:

@@ -131,7 +131,7 @@ def image_of_positions(images: Sequence[SourceImage]) -> SourceImage:
     members[:] = list(images)
     whole = _joined(members, ("P",), images[0])
     names = [image.name for image in images]
-    if all(names):
+    if all(names) and not _counts(names):
         whole.coords["P"] = xr.Variable("P", unique_names(names))
     wells = [image.well for image in images]
     if any(well is not None for well in wells):
@@ -248,6 +248,14 @@ def _gathered(
 def _is_number(images: NDArray[np.object_], name: str) -> bool:
     present = next(image for image in images.ravel() if image is not None)
     return bool(present.coords[name].dtype.kind == "f")
+
+
+def _counts(names: Sequence[str]) -> bool:
+    """Whether names are that of the file and the number of the image alone."""
+    return all(
+        name.endswith(f" P={number}") or name == f"Image{number}"
+        for number, name in enumerate(names)
+    )
 
 
 def _well_coords(cells: Sequence[tuple[int, int]]) -> dict[str, xr.Variable]:

@@ -66,11 +66,11 @@ def open_zarr(path: str, reading: Reading, stack: ExitStack) -> list[SourceImage
             return [_plain(node, path, reading)]
         attrs = _ome_attributes(node)
         if "plate" in attrs:
-            return _chosen(_plate(node, attrs["plate"], path), path, reading)
+            return _chosen(_plate(node, attrs["plate"], path, reading), path, reading)
         if "bioformats2raw.layout" in attrs:
-            return _chosen(_series(node, path), path, reading)
+            return _chosen(_series(node, path, reading), path, reading)
         if "multiscales" in attrs:
-            return [_multiscale(node, path, "")]
+            return [_multiscale(node, path, "", reading)]
         if reading.variable is not None and isinstance(
             node.get(reading.variable), zarr.Array
         ):
@@ -144,7 +144,9 @@ def _plain(array: Any, path: str, reading: Reading) -> SourceImage:
     )
 
 
-def _plate(group: Any, plate: Mapping[str, Any], path: str) -> list[SourceImage]:
+def _plate(
+    group: Any, plate: Mapping[str, Any], path: str, reading: Reading
+) -> list[SourceImage]:
     found = []
     rows = [str(row["name"]) for row in plate.get("rows", ())]
     columns = [str(column["name"]) for column in plate.get("columns", ())]
@@ -162,20 +164,22 @@ def _plate(group: Any, plate: Mapping[str, Any], path: str) -> list[SourceImage]
         fields = _ome_attributes(group[place])["well"]["images"]
         for field in fields:
             part = f"{place}/{field['path']}"
-            image = _multiscale(group[part], path, part)
+            image = _multiscale(group[part], path, part, reading)
             name = f"{row}{column}" + (f" {field['path']}" if len(fields) > 1 else "")
             found.append(replace(image, name=name, well=cell))
     return found
 
 
-def _series(group: Any, path: str) -> list[SourceImage]:
+def _series(group: Any, path: str, reading: Reading) -> list[SourceImage]:
     listed = _ome_attributes(group["OME"]).get("series") if "OME" in group else None
     if listed is None:
         listed, number = [], 0
         while str(number) in group:
             listed.append(str(number))
             number += 1
-    images = [_multiscale(group[str(part)], path, str(part)) for part in listed]
+    images = [
+        _multiscale(group[str(part)], path, str(part), reading) for part in listed
+    ]
     text = _companion(path)
     if not text:
         return images
@@ -201,7 +205,7 @@ def _companion(path: str) -> str:
     return data.decode("utf-8", "replace")
 
 
-def _multiscale(group: Any, path: str, part: str) -> SourceImage:
+def _multiscale(group: Any, path: str, part: str, reading: Reading) -> SourceImage:
     attrs = _ome_attributes(group)
     scales = attrs["multiscales"][0]
     axes = [
@@ -210,9 +214,8 @@ def _multiscale(group: Any, path: str, part: str) -> SourceImage:
     ]
     level = scales["datasets"][0]
     array = group[str(level["path"])]
-    dims = checked_dims(
-        "".join(str(axis["name"])[:1] for axis in axes), array.ndim, path
-    )
+    names = "".join(str(axis["name"])[:1] for axis in axes)
+    dims = checked_dims(reading.dims or names, array.ndim, path)
     scale, shift = _placement(
         [*level.get("coordinateTransformations", ())],
         [*scales.get("coordinateTransformations", ())],
@@ -226,7 +229,7 @@ def _multiscale(group: Any, path: str, part: str) -> SourceImage:
     coords: dict[str, xr.Variable] = {}
     notes = []
     for dim, axis, size, begin in zip(dims, axes, scale, shift, strict=True):
-        if dim in {"C", "P", *single}:
+        if dim in {"C", "P", "S", *single}:
             continue
         values = np.arange(sizes[dim]) * size + begin
         unit: Unit = "s" if dim == "T" else "um"

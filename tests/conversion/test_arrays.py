@@ -324,6 +324,17 @@ def test_an_image_of_ome_zarr(
     assert ds.attrs["z_step_um"] == 0.7
 
 
+def test_colours_of_ome_zarr_are_channels_unless_named(
+    tmp_path: Path, converted: Convert, pixels: Pixels
+) -> None:
+    data = pixels(1, 3, 1, 20, 40, dtype="uint8")
+    ome_zarr(tmp_path / "a.zarr", {"": data}, "0.5")
+    assert converted(tmp_path / "a.zarr")["image"].dims == ("C", "Y", "X")
+    image = converted(tmp_path / "a.zarr", dims="TSZYX")["image"]
+    assert image.dims == ("C", "Y", "X", "S")
+    np.testing.assert_array_equal(image[0], data[0, :, 0].transpose(1, 2, 0))
+
+
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 def test_a_plate_of_ome_zarr(
     version: str, tmp_path: Path, converted: Convert, pixels: Pixels

@@ -115,7 +115,9 @@ def test_a_sequence_becomes_ome_tiff_with_everything(
 
 
 @pytest.mark.realdata
-@pytest.mark.parametrize("name", ["confocal_t3_z10_c2", "netime_t2_u8", "rgb8"])
+@pytest.mark.parametrize(
+    "name", ["confocal_t3_z10_c2", "fluo_c4", "netime_t2_u8", "rgb8"]
+)
 def test_a_sample_as_ome_tiff_is_the_sample_again(
     name: str, real_file: object, tmp_path: Path
 ) -> None:
