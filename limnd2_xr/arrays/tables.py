@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "EVENTS",
     "RECORDED",
+    "columns_of",
     "events_dataset",
     "events_group",
     "events_of",
@@ -63,7 +64,7 @@ def recorded_group(state: StoreState, manager: FileManager) -> dict[str, xr.Data
         Owner of the open file.
     """
     with manager.acquire_context() as store:
-        values = _columns(store)
+        values = columns_of(store)
     if not values:
         return {}
     described = {column.id: column for column in state.document.recorded_columns}
@@ -97,7 +98,7 @@ def variable_name(id_: str) -> str:
     return f"column_{name}" if name in _DIMS else name
 
 
-def _columns(store: FrameStore) -> dict[str, NDArray[Any]]:
+def columns_of(store: FrameStore) -> dict[str, NDArray[Any]]:
     """Values of each described column that the file has; damaged ones cost a warning."""
     found: dict[str, NDArray[Any]] = {}
     document = store.document
@@ -204,7 +205,7 @@ def table_of(store: FrameStore, null: Any = float("nan")) -> dict[str, NDArray[A
         store.document,
         store.axes,
         times_ms=store.records.times_ms,
-        columns=_columns(store),
+        columns=columns_of(store),
         events=events_of(store),
         null=null,
     )

@@ -21,12 +21,28 @@ if TYPE_CHECKING:
     from limnd2_xr.container.source import ByteSource
     from limnd2_xr.frames.table import FrameTable
 
-__all__ = ["HEADER_PROBE_NBYTES", "FrameHeaders"]
+__all__ = ["HEADER_PROBE_NBYTES", "FrameHeaders", "usual_head"]
 
 HEADER_PROBE_NBYTES = 64
 """Enough of a chunk for its header and the name of any frame."""
 
 _HEAD = struct.Struct("<4sIQ")
+
+
+def usual_head(table: FrameTable, row: int) -> bytes:
+    """Return what the chunk of a frame begins with, if it is as the table says.
+
+    Parameters
+    ----------
+    table
+        What the chunk map says.
+    row
+        Of the table.
+    """
+    name_nbytes = table.header_nbytes - _HEAD.size - TIME_NBYTES
+    data_nbytes = max(int(table.nbytes[row]), 0) + TIME_NBYTES
+    head = _HEAD.pack(FILE_MAGIC, name_nbytes, data_nbytes)
+    return head + table.chunk_name(row).encode()
 
 
 class FrameHeaders:
@@ -76,11 +92,8 @@ class FrameHeaders:
         CorruptChunk
             If a frame is not where the map says, or holds fewer bytes than a frame.
         """
-        name_nbytes = self._table.header_nbytes - _HEAD.size - TIME_NBYTES
         for row in rows[~self.checked[rows]].tolist():
-            stored = int(self.nbytes[row])
-            expected = _HEAD.pack(FILE_MAGIC, name_nbytes, max(stored, 0) + TIME_NBYTES)
-            expected += self._table.chunk_name(row).encode()
+            expected = usual_head(self._table, row)
             at = int(self._table.chunk_offsets[row]) - base
             if staged[at : at + len(expected)] != expected:
                 self._relearn(row, staged[at : at + HEADER_PROBE_NBYTES])

@@ -208,9 +208,8 @@ def copy_pixels(
     frames, lines = target
     rows, columns = source
     if samples is not None:
-        kept = _take(_take(_take(stored, rows, 1), columns, 2), channels, 3)
-        if not _takes_stored(samples, stored.shape[-1]):
-            kept = _take(kept[..., ::-1], samples, 4)
+        kept = _take(_take(_take(stored[..., ::-1], rows, 1), columns, 2), channels, 3)
+        kept = _take(kept, samples, 4)
         _put(out, frames, lines, kept.transpose(0, 3, 1, 2, 4))
         return
     if (
@@ -226,13 +225,6 @@ def copy_pixels(
         return
     kept = _take(_take(_take(stored[..., 0], rows, 1), columns, 2), channels, 3)
     _put(out, frames, lines, kept.transpose(0, 3, 1, 2))
-
-
-def _takes_stored(samples: Pick, count: int) -> bool:
-    """Say whether all components are wanted in the order of the file."""
-    if isinstance(samples, slice):
-        return count == 1
-    return len(samples) == count and bool((np.diff(samples) == -1).all())
 
 
 def _split_pairs(out: NDArray[Any], stored: NDArray[Any], channels: slice) -> None:

@@ -8,6 +8,7 @@ that it is still the same, and reads: it parses nothing again.
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,7 +21,7 @@ from limnd2_xr.container.legacy_index import CODESTREAM_FAMILY, read_boxes
 from limnd2_xr.container.prefetch import RegionCache
 from limnd2_xr.container.source import SourceSpec
 from limnd2_xr.damage import DamageReport, check_on_damage, report_damage
-from limnd2_xr.errors import CorruptChunk, Nd2Error, StaleFile
+from limnd2_xr.errors import CorruptChunk, Nd2Error, StaleFile, UnsupportedFeature
 from limnd2_xr.frames.display import read_ranges
 from limnd2_xr.frames.legacy_opening import open_legacy
 from limnd2_xr.frames.legacy_reader import CodestreamTable, LegacyReader
@@ -29,11 +30,11 @@ from limnd2_xr.frames.planner import normalize, outer_shape, pick_array
 from limnd2_xr.frames.points import PointKey, read_points
 from limnd2_xr.frames.read_groups import FrameSelection
 from limnd2_xr.frames.reader import FrameReader
+from limnd2_xr.frames.single_frames import SingleFrames
 from limnd2_xr.frames.stored_frames import StoredFrames
 from limnd2_xr.frames.table import FRAME_FAMILY
 from limnd2_xr.frames.wells import read_wells
 from limnd2_xr.model.display import DISPLAY
-from limnd2_xr.model.legacy_document import is_legacy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from limnd2_xr.container.source import ByteSource, FileStamp
     from limnd2_xr.damage import OnDamage
     from limnd2_xr.frames.opening import SoundIndex
-    from limnd2_xr.frames.planner import AxisKey, Pick
+    from limnd2_xr.frames.planner import AxisKey
     from limnd2_xr.frames.table import FrameTable
     from limnd2_xr.model.axes import Axes
     from limnd2_xr.model.document import Nd2Document
@@ -138,6 +139,9 @@ class FrameStore:
 
     def __init__(self, state: StoreState, source: ByteSource) -> None:
         self.state = state
+        self.maps_single_frames = True
+        """Whether a frame that is read alone is looked up in memory; to be unset for a
+        store that is open for a moment only."""
         self._source = source
         self._reader = _reader_of(source, state)
 
@@ -322,18 +326,23 @@ class FrameStore:
         """Type of one component."""
         return self.table.layout.dtype
 
-    def read(self, key: tuple[AxisKey, ...]) -> NDArray[Any]:
+    def read(
+        self, key: tuple[AxisKey, ...], room: NDArray[np.uint8] | None = None
+    ) -> NDArray[Any]:
         """Pixels that an outer index selects: each dimension is indexed on its own.
 
         Parameters
         ----------
         key
             One integer, slice or one-dimensional integer array a dimension of `dims`.
+        room
+            Memory to put them in, if it is large enough: new memory costs time.
 
         Returns
         -------
         ndarray
-            A new C-contiguous array; dimensions indexed by an integer are dropped.
+            A new C-contiguous array, or one in `room`; dimensions indexed by an integer
+            are dropped.
 
         Raises
         ------
@@ -349,7 +358,7 @@ class FrameStore:
         loops = len(self.axes.dims)
         sequence = _sequence(self.axes, [pick_array(pick) for pick in picks[:loops]])
         selected = outer_shape(picks)
-        out = np.empty((sequence.size, *selected[loops:]), dtype=layout.dtype)
+        out = _array_in(room, (sequence.size, *selected[loops:]), layout.dtype)
         selection = FrameSelection(
             sequence=sequence,
             channels=picks[loops],
@@ -377,18 +386,13 @@ class FrameStore:
         pixels: NDArray[Any] = self.read_frames(np.array([number]))[0]
         return pixels
 
-    def read_frames(
-        self, numbers: NDArray[np.int64], *, as_stored: bool = False
-    ) -> NDArray[Any]:
+    def read_frames(self, numbers: NDArray[np.int64]) -> NDArray[Any]:
         """Pixels of several frames by their sequence numbers, zeros where missing.
 
         Parameters
         ----------
         numbers
             One-dimensional, in the order of the output.
-        as_stored
-            Components of RGB in the order of the file: blue, green, red, but in files
-            of format 1.0 (FORMAT 6.3).
 
         Returns
         -------
@@ -400,21 +404,82 @@ class FrameStore:
         CorruptChunk
             If a frame is damaged.
         """
+        return self._read_whole(self._reader, self._single_frames, numbers)
+
+    def read_stored(self, numbers: NDArray[np.int64]) -> NDArray[Any]:
+        """Pixels of several frames as they lie in the file, zeros where missing.
+
+        Faster than `read_frames` where there are several components: nothing is put in
+        another order, RGB neither (FORMAT 6.1, 6.3).
+
+        Parameters
+        ----------
+        numbers
+            Sequence numbers, one-dimensional, in the order of the output.
+
+        Returns
+        -------
+        ndarray
+            Of shape (frames, Y, X, components); new and C-contiguous.
+
+        Raises
+        ------
+        CorruptChunk
+            If a frame is damaged.
+        UnsupportedFeature
+            If the file is of format 1.0, whose components lie apart.
+        """
         layout = self.table.layout
+        reader, single_frames = self._as_stored
+        pixels = self._read_whole(reader, single_frames, numbers)
+        shape = (len(numbers), layout.height, layout.width, layout.components)
+        return pixels.reshape(shape)
+
+    def _read_whole(
+        self,
+        reader: FrameReader | LegacyReader,
+        single_frames: SingleFrames,
+        numbers: NDArray[np.int64],
+    ) -> NDArray[Any]:
+        layout = reader.table.layout
+        if len(numbers) == 1:
+            alone = single_frames.read(int(numbers[0]), mapped=self.maps_single_frames)
+            if alone is not None:
+                return alone[None]
         out = np.empty((len(numbers), *layout.frame_shape), dtype=layout.dtype)
-        picks: list[Pick] = [slice(0, length, 1) for length in layout.frame_shape]
-        samples = picks[3] if layout.samples > 1 else None
-        if samples is not None and as_stored and not is_legacy(self.document):
-            samples = np.arange(layout.samples, dtype=np.int64)[::-1]
+        picks = [slice(0, length, 1) for length in layout.frame_shape]
         selection = FrameSelection(
             sequence=np.asarray(numbers, dtype=np.int64),
             channels=picks[0],
             rows=picks[1],
             columns=picks[2],
-            samples=samples,
+            samples=picks[3] if layout.samples > 1 else None,
         )
-        self._reader.read_into(out, selection)
+        reader.read_into(out, selection)
         return out
+
+    @cached_property
+    def _as_stored(self) -> tuple[FrameReader, SingleFrames]:
+        """Readers to which the components of a pixel are pixels of their own."""
+        if isinstance(self.table, CodestreamTable):
+            raise UnsupportedFeature(
+                "components of format 1.0 are images of their own",
+                path=self.source_name,
+            )
+        layout = self.table.layout
+        flat = replace(
+            layout, width=layout.width * layout.components, channels=1, samples=1
+        )
+        table = replace(self.table, layout=flat)
+        times = self.records.times_ms
+        return (
+            FrameReader(self._source, table, times_ms=times),
+            SingleFrames(self._source, table),
+        )
+
+    @cached_property
+    def _single_frames(self) -> SingleFrames:
+        return SingleFrames(self._source, self.table)
 
     @cached_property
     def stored(self) -> StoredFrames:
@@ -565,6 +630,17 @@ def _sequence(axes: Axes, indices: list[NDArray[np.int64]]) -> NDArray[np.int64]
     for steps, index in zip(axes.contributions, indices, strict=True):
         numbers = (numbers[:, None] + steps[index]).ravel()
     return numbers
+
+
+def _array_in(
+    room: NDArray[np.uint8] | None, shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> NDArray[Any]:
+    """Return an array of any content, in memory that is there if it has room."""
+    nbytes = math.prod(shape) * dtype.itemsize
+    if room is None or room.nbytes < nbytes:
+        return np.empty(shape, dtype)
+    found: NDArray[Any] = room[:nbytes].view(dtype).reshape(shape)
+    return found
 
 
 def _is_scalar(key: AxisKey) -> bool:

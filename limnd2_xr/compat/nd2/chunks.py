@@ -1,0 +1,103 @@
+"""Chunks as nested dicts: custom data, all other metadata, and JOBS."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any, Final
+
+from limnd2_xr.compat.nd2.plain import plain_chunk
+from limnd2_xr.errors import Nd2Error
+from limnd2_xr.model.jobs import JOB_DEFINITION, JOB_KIND, JOB_RUN_ID, decode_run_id
+from limnd2_xr.model.legacy_document import is_legacy
+from limnd2_xr.variants.legacy_xml import decode_legacy, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from limnd2_xr.frames.store import FrameStore
+
+__all__ = ["custom_data_of", "jobs_of", "unstructured_metadata_of"]
+
+_CUSTOM_TREE: Final = "CustomDataVar|"
+_NOT_METADATA: Final = ("ImageDataSeq", "CustomData", "ND2 FILE SIGNATURE")
+
+
+def custom_data_of(store: FrameStore) -> dict[str, Any]:
+    """Return the trees of all chunks ``CustomDataVar|<name>!`` by their name."""
+    names = [n for n, _ in store.state.chunks.items() if n.startswith(_CUSTOM_TREE)]
+    payloads = store.read_chunks(names)
+    return {
+        name.removeprefix(_CUSTOM_TREE).removesuffix("!"): plain_chunk(
+            payload, strip_prefix=True
+        )
+        for name, payload in payloads.items()
+    }
+
+
+def unstructured_metadata_of(
+    store: FrameStore,
+    *,
+    strip_prefix: bool,
+    include: Collection[str] | None,
+    exclude: Collection[str] | None,
+) -> dict[str, Any]:
+    """Return every chunk that is neither a frame nor custom, decoded where it decodes.
+
+    Parameters
+    ----------
+    store
+        The open file.
+    strip_prefix
+        Cut type prefixes off names.
+    include, exclude
+        Names of chunks, without the closing ``!``.
+
+    Warns
+    -----
+    UserWarning
+        If a name to include does not exist.
+    """
+    names = {
+        name.removesuffix("!")
+        for name, _ in store.state.chunks.items()
+        if not name.startswith(_NOT_METADATA)
+    }
+    if include:
+        for name in set(include) - names:
+            warnings.warn(f"Key {name!r} not found in metadata", stacklevel=3)
+        names &= set(include)
+    names -= set(exclude or ())
+    payloads = store.read_chunks(f"{name}!" for name in sorted(names))
+    legacy = is_legacy(store.document)
+    found: dict[str, Any] = {}
+    for name, payload in payloads.items():
+        try:
+            found[name.removesuffix("!")] = (
+                plain(decode_legacy(payload))
+                if legacy
+                else plain_chunk(payload, strip_prefix=strip_prefix)
+            )
+        except Nd2Error:
+            found[name.removesuffix("!")] = payload
+    return found
+
+
+def jobs_of(store: FrameStore) -> dict[str, Any] | None:
+    """Return the job that ran the acquisition, None without one."""
+    chunks = store.state.chunks
+    if JOB_DEFINITION not in chunks:
+        return None
+    definition = plain_chunk(store.read_chunk(JOB_DEFINITION), strip_prefix=True)
+    run_id = ""
+    if JOB_RUN_ID in chunks:
+        run_id = decode_run_id(store.read_chunk(JOB_RUN_ID))
+    protected = definition.get("ProtectedJob")
+    found: dict[str, Any] = {
+        "Job": definition.get("Job") if protected is None else None,
+        "ProtectedJob": protected,
+        "JobRunGUID": run_id,
+    }
+    if JOB_KIND in chunks:
+        kind = plain_chunk(store.read_chunk(JOB_KIND), strip_prefix=True)
+        found["ProgramDesc"] = kind.get("ProgramDesc", kind)
+    return found

@@ -1,0 +1,144 @@
+"""OME metadata, OME-TIFF and OME-Zarr of a file, by this package's exports."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from limnd2_xr.arrays.dataset import dataset_of, remember_opening
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterator, Sequence
+
+    import xarray as xr
+    from ome_types import OME
+
+    from limnd2_xr.compat.nd2.session import Session
+
+__all__ = ["ome_metadata", "write_ome_zarr", "write_tiff"]
+
+
+@contextmanager
+def _dataset(session: Session) -> Iterator[xr.Dataset]:
+    """Lend the file as a dataset."""
+    state = session.state
+    dataset = dataset_of(state)
+    remember_opening(dataset, state.damage, on_damage="ignore")  # told when opened
+    with dataset:
+        yield dataset
+
+
+def ome_metadata(
+    session: Session, *, include_unstructured: bool, tiff_file_name: str | None
+) -> OME:
+    """Describe a file as `ND2File.ome_metadata` promises."""
+    from limnd2_xr.export.ome_model import to_ome
+
+    with _dataset(session) as dataset:
+        ome = to_ome(dataset, annotations=include_unstructured)
+    if tiff_file_name is not None:
+        _refer_to_pages(ome, tiff_file_name)
+    return ome
+
+
+def _refer_to_pages(ome: OME, name: str) -> None:
+    """Say of each plane which page of a file it is: one after the other."""
+    from ome_types import model
+
+    uuid = model.TiffData.UUID(value=f"urn:uuid:{uuid4()}", file_name=name)
+    page = 0
+    for image in ome.images:
+        blocks = []
+        for plane in image.pixels.planes:
+            blocks.append(
+                model.TiffData(
+                    uuid=uuid,
+                    ifd=page,
+                    first_c=plane.the_c,
+                    first_t=plane.the_t,
+                    first_z=plane.the_z,
+                    plane_count=1,
+                )
+            )
+            page += 1
+        image.pixels.metadata_only = None
+        image.pixels.tiff_data_blocks = blocks
+
+
+def write_tiff(
+    session: Session,
+    dest: str | os.PathLike[str],
+    *,
+    include_unstructured_metadata: bool,
+    progress: bool,
+    on_frame: Callable[[int, int, dict[str, int]], None] | None,
+    modify_ome: Callable[[OME], None] | None,
+) -> None:
+    """Write a file as `ND2File.write_tiff` promises."""
+    from limnd2_xr.export.ome_tiff import to_ome_tiff
+
+    path = Path(dest)
+    is_ome = ".ome." in path.name
+    with _dataset(session) as dataset:
+        to_ome_tiff(
+            dataset,
+            path,
+            bigtiff=True,
+            annotations=include_unstructured_metadata and is_ome,
+            modify_ome=modify_ome if is_ome else None,
+            on_frame=on_frame,
+            overwrite=True,
+            progress=progress,
+        )
+
+
+def write_ome_zarr(
+    session: Session,
+    dest: str | os.PathLike[str],
+    *,
+    chunk_shape: Any,
+    shard_shape: Any,
+    position: int | None,
+    include_labels: bool,
+    version: str,
+    overwrite: bool,
+    progress: bool,
+) -> Path:
+    """Write a file as `ND2File.write_ome_zarr` promises."""
+    from limnd2_xr.export.ome_zarr import to_ome_zarr
+    from limnd2_xr.export.ome_zarr_plan import OmeZarrOptions
+
+    if version != "0.5":
+        raise ValueError(f"Only version '0.5' is supported, not {version!r}")
+    with _dataset(session) as dataset:
+        count = dataset.sizes.get("P", 1)
+        if position is not None and not 0 <= position < count:
+            raise IndexError(
+                f"Position {position} out of range. File has {count} positions."
+            )
+        dims = [d for d in ("T", "C", "Z", "Y", "X") if d in dataset["image"].dims]
+        options = OmeZarrOptions(
+            pyramid=False,
+            chunks=_by_dim(chunk_shape, dims),
+            shards=_by_dim(shard_shape, dims),
+        )
+        to_ome_zarr(
+            dataset,
+            dest,
+            labels=include_labels,
+            options=options,
+            positions=position,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    return Path(dest)
+
+
+def _by_dim(shape: Any, dims: Sequence[str]) -> dict[str, int] | None:
+    """Sizes of chunks by dim: they are given for the last axes of an image."""
+    if shape is None or shape == "auto":
+        return None
+    return dict(zip(dims[-len(shape) :], shape, strict=True))
