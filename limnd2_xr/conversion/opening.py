@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +20,7 @@ from limnd2_xr.conversion.image_source import IMAGE_SUFFIXES, open_picture
 from limnd2_xr.conversion.source_image import natural_key
 from limnd2_xr.conversion.tiff_source import is_tiff, open_tiff
 from limnd2_xr.conversion.zarr_source import is_zarr, open_zarr
+from limnd2_xr.errors import UnsupportedFeature
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +33,12 @@ __all__ = ["READERS", "found_files", "open_images"]
 READERS: Final = ("auto", "tiff", "picture", "zarr", "netcdf", "npy", "bioio")
 """How a file may be asked to be read."""
 
+_NEEDS: Final = {
+    "tiff": ("tifffile", "export"),
+    "picture": ("imagecodecs", "export"),
+    "netcdf": ("h5netcdf", "netcdf"),
+}
+"""What reads a file, and the extra that brings it."""
 _MAGIC: Final = "*?["
 _SUFFIXES: Final = (".tif", ".tiff", ".btf", ".tf8", *IMAGE_SUFFIXES, ".npy")
 """Of files that are taken from a folder without a pattern."""
@@ -121,6 +129,12 @@ def open_images(
         At least one.
     """
     kind = _kind(path) if reading.reader == "auto" else reading.reader
+    needed, extra = _NEEDS.get(kind, ("", ""))
+    if needed and find_spec(needed) is None:
+        raise UnsupportedFeature(
+            f'{needed} is not installed: pip install "limnd2-xr[{extra}]" brings it',
+            path=path,
+        )
     match kind:
         case "tiff":
             return open_tiff(path, reading, None if one_of_many else stack)

@@ -9,6 +9,7 @@ import pytest
 import xarray as xr
 
 import limnd2_xr
+from limnd2_xr import UnsupportedFeature
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,6 +128,18 @@ def test_a_step_of_time_overrules_recorded_times(
         2,
         4,
     ]
+
+
+def test_what_is_not_installed_is_named_with_its_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from limnd2_xr.conversion import opening
+
+    monkeypatch.setattr(opening, "find_spec", lambda _name: None)
+    for name, extra in (("a.tif", "export"), ("a.png", "export"), ("a.nc", "netcdf")):
+        (tmp_path / name).write_bytes(b"II*\0")
+        with pytest.raises(UnsupportedFeature, match=rf"limnd2-xr\[{extra}\]"):
+            limnd2_xr.plan_conversion(tmp_path / name)
 
 
 def test_an_existing_file_stays(stack: Path, tmp_path: Path) -> None:
