@@ -6,7 +6,6 @@ registers the ``.nd2`` accessor on datasets and arrays.
 
 from __future__ import annotations
 
-from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
 from limnd2_xr import accessor as _accessor  # noqa: F401 - registers .nd2
@@ -23,6 +22,7 @@ from limnd2_xr.errors import (
 from limnd2_xr.options import get_mapping, get_threads, set_mapping, set_threads
 
 if TYPE_CHECKING:
+    __version__: str
     from limnd2_xr.arrays.image_roi import ImageRoi
     from limnd2_xr.arrays.region import create_nd2, finalize_nd2
     from limnd2_xr.arrays.update import update_nd2
@@ -62,8 +62,6 @@ __all__ = [
     "zarr_store",
 ]
 
-__version__ = _version("limnd2-xr")
-
 _LATER = {
     "Event": "limnd2_xr.model.events",
     "ImageRoi": "limnd2_xr.arrays.image_roi",
@@ -83,6 +81,10 @@ _LATER = {
 
 def __getattr__(name: str) -> Any:
     """Import what few need when it is asked for: xarray imports us to list engines."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("limnd2-xr")
     if name in _LATER:
         from importlib import import_module
 
