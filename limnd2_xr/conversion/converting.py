@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import xarray as xr
 
+from limnd2_xr.arrays.beside import Beside
 from limnd2_xr.arrays.stored_pixels import WriteOptions
 from limnd2_xr.arrays.write import converted, write_nd2
 from limnd2_xr.arrays.write_plan import plan_write
@@ -114,6 +115,7 @@ def convert_to_nd2(
             found.image,
             target,
             options=found.options,
+            beside=found.beside,
             dtype=wanted.dtype,
             scale=wanted.scale,
             overwrite=overwrite,
@@ -156,6 +158,14 @@ class _Found:
             on_loss=self.settings.on_loss,
         )
 
+    @property
+    def beside(self) -> Beside | None:
+        labels = {
+            name: xr.DataArray(variable)
+            for name, variable in self.source.labels.items()
+        }
+        return Beside(labels=labels) if labels else None
+
     def plan(self, target: str | None) -> ConversionPlan:
         wanted = self.settings
         image = converted(self.image, wanted.dtype, wanted.scale)
@@ -169,7 +179,7 @@ class _Found:
         )
         return described_plan(
             image,
-            plan_write(image, silent),
+            plan_write(image, silent, self.beside),
             target=target,
             kind=self.source.format,
             source_dtype=self.image.dtype,
@@ -177,6 +187,7 @@ class _Found:
             inputs=self.inputs,
             missing=self.missing,
             passed_over=self.passed_over,
+            labels=self.source.labels,
             notes=self.source.notes,
         )
 

@@ -69,6 +69,8 @@ class ConversionPlan:
     time_step_s: float | None
     channels: tuple[dict[str, Any], ...]
     positions: tuple[dict[str, Any], ...]
+    labels: tuple[str, ...]
+    """Names of label images, which become binary layers."""
     attrs: dict[str, Any]
     """Objective, texts and other attributes."""
     inputs: tuple[PlannedInput, ...]
@@ -103,6 +105,7 @@ def described_plan(
     source_dtype: np.dtype[Any],
     compression: str | None,
     inputs: Iterable[PlannedInput],
+    labels: Iterable[str] = (),
     missing: Iterable[str] = (),
     passed_over: int = 0,
     notes: Iterable[str] = (),
@@ -115,7 +118,7 @@ def described_plan(
         With its coordinates.
     write
         The same in terms of a file.
-    target, kind, source_dtype, compression, inputs, missing, passed_over, notes
+    target, kind, source_dtype, compression, inputs, labels, missing, passed_over, notes
         As in the plan.
     """
     document = write.document
@@ -145,6 +148,7 @@ def described_plan(
             for channel in document.channels
         ),
         positions=_positions(image),
+        labels=tuple(labels),
         attrs={
             str(name): _plain(value)
             for name, value in image.attrs.items()

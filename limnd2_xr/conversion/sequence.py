@@ -147,7 +147,11 @@ def _without_single(image: SourceImage, dims: Sequence[str]) -> SourceImage:
         for name, variable in image.coords.items()
         if name not in dims or name == "C"
     }
-    return replace(image, pixels=pixels, coords=coords)
+    labels = {
+        name: variable.isel({d: 0 for d in dims if variable.sizes.get(d) == 1})
+        for name, variable in image.labels.items()
+    }
+    return replace(image, pixels=pixels, coords=coords, labels=labels)
 
 
 def _check_alike(images: Sequence[SourceImage], advice: str = "") -> None:
@@ -210,9 +214,38 @@ def _joined(
     notes += [
         f"{name} (it differs between files)"
         for name in first.attrs
-        if name not in attrs and name not in {"description", "nd2_metadata"}
+        if name not in attrs and name != "nd2_metadata"
     ]
-    return replace(first, pixels=pixels, coords=coords, attrs=attrs, notes=tuple(notes))
+    labels, unlike = _joined_labels(images, dims)
+    return replace(
+        first,
+        pixels=pixels,
+        coords=coords,
+        attrs=attrs,
+        labels=labels,
+        notes=(*notes, *unlike),
+    )
+
+
+def _joined_labels(
+    images: NDArray[np.object_], dims: tuple[str, ...]
+) -> tuple[dict[str, xr.Variable], list[str]]:
+    """Return label images of all; 0 where an image has none of a name."""
+    present = [image for image in images.ravel() if image is not None]
+    found: dict[str, xr.Variable] = {}
+    notes = []
+    for name in dict.fromkeys(name for image in present for name in image.labels):
+        own = [image.labels[name] for image in present if name in image.labels]
+        like = own[0]
+        if "C" in dims or any(
+            (v.dims, v.shape, v.dtype) != (like.dims, like.shape, like.dtype)
+            for v in own
+        ):
+            notes.append(f"labels {name!r} (they differ between images)")
+            continue
+        members = np.frompyfunc(lambda i, n=name: i and i.labels.get(n), 1, 1)(images)
+        found[name] = stacked(np.asarray(members, object), dims, like)
+    return found, notes
 
 
 def _gathered(

@@ -55,6 +55,8 @@ class SourceImage:
     """Coordinates as the dataset has them."""
     attrs: dict[str, Any] = field(default_factory=dict)
     """Attributes as the dataset has them."""
+    labels: dict[str, xr.Variable] = field(default_factory=dict)
+    """Label images by name, lazy, with dims among T, P, Z, Y and X."""
     notes: tuple[str, ...] = ()
     """What was assumed, and what of the metadata an .nd2 file has no place for."""
 

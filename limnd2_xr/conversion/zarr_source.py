@@ -208,13 +208,10 @@ def _companion(path: str) -> str:
 def _multiscale(group: Any, path: str, part: str, reading: Reading) -> SourceImage:
     attrs = _ome_attributes(group)
     scales = attrs["multiscales"][0]
-    axes = [
-        axis if isinstance(axis, dict) else {"name": axis}
-        for axis in scales.get("axes", list("tczyx"))
-    ]
+    axes = scales.get("axes", list("tczyx"))
     level = scales["datasets"][0]
     array = group[str(level["path"])]
-    names = "".join(str(axis["name"])[:1] for axis in axes)
+    names = "".join(_axis_name(axis)[:1] for axis in axes)
     dims = checked_dims(reading.dims or names, array.ndim, path)
     scale, shift = _placement(
         [*level.get("coordinateTransformations", ())],
@@ -233,7 +230,7 @@ def _multiscale(group: Any, path: str, part: str, reading: Reading) -> SourceIma
             continue
         values = np.arange(sizes[dim]) * size + begin
         unit: Unit = "s" if dim == "T" else "um"
-        stated = str(axis.get("unit") or "")
+        stated = str(axis.get("unit") or "") if isinstance(axis, dict) else ""
         if not stated:
             if size != 1.0:
                 notes.append(f"scale {size:g} along {dim} (without a unit)")
@@ -245,8 +242,8 @@ def _multiscale(group: Any, path: str, part: str, reading: Reading) -> SourceIma
             continue
         coords[dim] = xr.Variable(dim, values, {"units": unit})
     coords |= _omero(attrs.get("omero"), sizes.get("C", 1))
-    if "labels" in group:
-        notes.append("labels of the OME-Zarr")
+    labels, more = _labels(group, pixels)
+    notes += more
     return SourceImage(
         pixels=pixels,
         path=path,
@@ -254,8 +251,43 @@ def _multiscale(group: Any, path: str, part: str, reading: Reading) -> SourceIma
         part=part,
         name=str(scales.get("name") or ""),
         coords=coords,
+        labels=labels,
         notes=tuple(notes),
     )
+
+
+def _labels(
+    group: Any, pixels: xr.Variable
+) -> tuple[dict[str, xr.Variable], list[str]]:
+    """Return the label images of an image, and those that do not fit it."""
+    found: dict[str, xr.Variable] = {}
+    notes = []
+    names = (
+        _ome_attributes(group["labels"]).get("labels", ()) if "labels" in group else ()
+    )
+    for name in map(str, names):
+        own = group[f"labels/{name}"]
+        scales = _ome_attributes(own)["multiscales"][0]
+        array = own[str(scales["datasets"][0]["path"])]
+        dims = [_axis_name(axis)[:1].upper() for axis in scales["axes"]]
+        label = lazy(dims, _ZarrPixels(array))
+        single = {
+            dim: 0
+            for dim in dims
+            if label.sizes[dim] == 1 and (dim == "C" or dim not in pixels.dims)
+        }
+        label = label.isel(single)
+        fits = all(pixels.sizes.get(dim) == n for dim, n in label.sizes.items())
+        if fits and "C" not in label.dims and label.dtype.kind in "iu":
+            found[name] = label
+        else:
+            words = " ".join(f"{dim}{n}" for dim, n in label.sizes.items())
+            notes.append(f"labels {name!r} (of {words} {label.dtype})")
+    return found, notes
+
+
+def _axis_name(axis: Any) -> str:
+    return str(axis["name"] if isinstance(axis, dict) else axis)
 
 
 def _version(attrs: Mapping[str, Any], scales: Mapping[str, Any]) -> str:

@@ -336,6 +336,27 @@ def test_colours_of_ome_zarr_are_channels_unless_named(
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_labels_of_ome_zarr_are_masks(
+    version: str, tmp_path: Path, converted: Convert, pixels: Pixels
+) -> None:
+    data = pixels(3, 2, 1, 20, 40)
+    cells = np.zeros((3, 1, 1, 20, 40), "int32")
+    cells[1, ..., 3:9, 5:20] = 7
+    small = np.zeros((3, 1, 1, 10, 20), "int32")
+    ome_zarr(tmp_path / "a.zarr", {"": data}, version)
+    for name, labels in (("cells", cells), ("small", small)):
+        ome_zarr(tmp_path / "a.zarr/labels", {name: labels}, version)
+    ome_zarr(tmp_path / "a.zarr", {}, version, labels={"labels": ["cells", "small"]})
+    with pytest.warns(Nd2Warning, match="labels 'small'") as caught:
+        converted(tmp_path / "a.zarr")
+    assert len(caught) == 1
+    with xr.open_datatree(tmp_path / "converted.nd2") as tree:
+        found = tree["labels"]
+        assert list(found.data_vars) == ["cells"]
+        np.testing.assert_array_equal(found["cells"], cells[:, 0, 0])
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
 def test_a_plate_of_ome_zarr(
     version: str, tmp_path: Path, converted: Convert, pixels: Pixels
 ) -> None:
