@@ -6,7 +6,8 @@ it remembers fills in what coordinates and attributes do not tell, as for writin
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +24,7 @@ from limnd2_xr.arrays.origin import find_origin
 from limnd2_xr.arrays.readback import Known
 from limnd2_xr.arrays.units import has_unit, in_unit, moment_of, stated_step
 from limnd2_xr.errors import UnsupportedDtype, warn_user
+from limnd2_xr.export.frame_groups import PixelSource
 from limnd2_xr.model.attributes import Attributes
 from limnd2_xr.model.channels import channel_names
 from limnd2_xr.model.document import Nd2Document
@@ -83,7 +85,8 @@ class SinglePosition:
     name: str
     """Unique among the positions if the labels are."""
     image: xr.DataArray = field(repr=False)
-    """Over those of T and Z that there are, in storage order, then C, Y, X and S."""
+    """Over those of T and Z that there are, in storage order, then C, Y, X and S; its
+    values are all 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +94,10 @@ class ExportImage:
     """An image to be exported, checked."""
 
     image: xr.DataArray = field(repr=False)
-    """Loop dims in the order in which frames are stored, then C, Y, X and, for RGB, S;
-    coordinates are in memory."""
+    """Dims, coordinates and attributes: loop dims in the order in which frames are stored,
+    then C, Y, X and, for RGB, S. Its values are all 0."""
+    pixels: PixelSource = field(repr=False)
+    """What reads its values."""
     document: Nd2Document = field(repr=False)
     """Of the file that it came from, as its attributes changed it; else what these say."""
     origin: Origin | None = field(repr=False)
@@ -135,7 +140,9 @@ class ExportImage:
         """
         given = image_of(obj) if isinstance(obj, xr.Dataset) else obj
         check_pixel_type(given.dtype)
-        image = with_image_dims(given, stored_dtype=False)
+        # Rearranging what is lazy would read it, or make it slow to read.
+        nothing = np.broadcast_to(np.zeros((), given.dtype), given.shape)
+        image = with_image_dims(given.copy(data=nothing), stored_dtype=False)
         origin, unused = None, ""
         if with_file:
             origin, unused = find_origin(image)
@@ -150,12 +157,20 @@ class ExportImage:
         order = loop_order(image, document.experiment)
         samples = ("S",) if "S" in image.dims else ()
         image = image.transpose(*order, "C", "Y", "X", *samples)
+        labels = given.coords["S"].values.tolist() if "S" in given.coords else ()
         plain = image.drop_vars(
             [n for n in ("exposure_time",) if _varies(image, n, "C")]
         )
         channels = described_channels(plain, attributes, document, Known())
         return cls(
             image=image,
+            pixels=PixelSource(
+                variable=given.variable,
+                loops=tuple(map(str, order)),
+                samples=tuple(labels.index(letter) for letter in "RGB")
+                if samples and labels
+                else (),
+            ),
             document=document,
             origin=origin,
             channels=channels,
@@ -191,6 +206,67 @@ class ExportImage:
         if self.image.dtype.kind not in "iu" or not isinstance(told, int | np.integer):
             return bits
         return int(told) if 1 <= told <= bits else bits
+
+    @property
+    def n_frames(self) -> int:
+        """How many frames there are, over all positions."""
+        return math.prod(self.image.sizes[dim] for dim in self.loops)
+
+    def page_numbers(self) -> NDArray[np.int64]:
+        """Return the place of each frame if they stand position by position.
+
+        Returns
+        -------
+        ndarray
+            By frame number: counted along `loops`.
+        """
+        first = [dim for dim in POSITION_DIMS if dim in self.loops]
+        order = [*first, *self.plane_dims]
+        sizes = [self.image.sizes[dim] for dim in order]
+        places = np.arange(self.n_frames, dtype=np.int64).reshape(sizes)
+        return places.transpose([order.index(dim) for dim in self.loops]).ravel()
+
+    def with_pixels(self, variable: xr.Variable) -> ExportImage:
+        """Return the same with other pixels.
+
+        Parameters
+        ----------
+        variable
+            Of the same dims and sizes as the one that `pixels` reads.
+        """
+        image = self.image
+        nothing = np.broadcast_to(np.zeros((), variable.dtype), image.shape)
+        return replace(
+            self,
+            image=image.copy(data=nothing),
+            pixels=replace(self.pixels, variable=variable),
+        )
+
+    def at(self, position: SinglePosition) -> ExportImage:
+        """Return one position as an image of its own.
+
+        Parameters
+        ----------
+        position
+            Of this image.
+        """
+        index = {dim: slice(at, at + 1) for dim, at in position.index.items()}
+        origin = self.origin
+        if origin is not None:
+            picked = {
+                dim: found[index[dim]] if dim in index else found
+                for dim, found in origin.known.picked.items()
+            }
+            coords = origin.known.coords
+            coords = coords.isel({d: at for d, at in index.items() if d in coords.dims})
+            known = replace(origin.known, picked=picked, coords=coords)
+            origin = replace(origin, known=known)
+        return replace(
+            self,
+            image=self.image.isel(index),
+            pixels=replace(self.pixels, variable=self.pixels.variable.isel(index)),
+            origin=origin,
+        )
 
     def positions(self) -> Iterator[SinglePosition]:
         """Yield the positions: for U and P in this order, the last fastest."""

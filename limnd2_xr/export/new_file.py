@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from limnd2_xr.container.disk import rename_over, rename_to_new
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -70,8 +72,8 @@ def new_file(
     partial = target.with_name(f".{uuid.uuid4().hex}.partial")
     try:
         yield partial
-        check_target(path, overwrite=overwrite)  # somebody else may have been faster
-        partial.replace(target)
+        # Somebody else may have made a file of that name meanwhile.
+        (rename_over if overwrite else rename_to_new)(partial, target)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise

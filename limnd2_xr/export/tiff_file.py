@@ -1,0 +1,251 @@
+"""A TIFF file whose pages are there first and are filled in any order, from any thread.
+
+tifffile writes the structure: directories, tags, the description, with room for plain
+pages or with empty strips and tiles. Pixels then go where they belong, or are appended;
+where each strip and tile lies is entered into the directories at the end.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from limnd2_xr.container.disk import write_all
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+    from typing import Self
+
+    from numpy.typing import NDArray
+
+    from limnd2_xr.export.tiff_segments import Segments
+
+__all__ = ["TiffFile", "TiffSpec"]
+
+_ALIGN: Final = 16
+_DIRECTORY_NBYTES: Final = 512
+_CLASSIC_NBYTES: Final = 2**32 - 2**20
+_OFFSETS: Final = (324, 273)
+_COUNTS: Final = (325, 279)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TiffSpec:
+    """What a TIFF file shall be."""
+
+    pages: int
+    """Number of pages, at least 1."""
+    levels: tuple[Segments, ...]
+    """Pages of full size, then their smaller copies."""
+    description: bytes
+    """Of the first page."""
+    pixel_um: tuple[float | None, float | None] = (None, None)
+    """Width and height of a pixel."""
+
+    @property
+    def nbytes(self) -> int:
+        """How large the file may become: compression may make noise a little larger."""
+        pixels = sum(level.page_nbytes for level in self.levels)
+        if self.levels[0].compression is not None:
+            pixels += pixels // 64
+        segments = sum(level.count for level in self.levels)
+        directories = len(self.levels) * _DIRECTORY_NBYTES + (16 + _ALIGN) * segments
+        return len(self.description) + self.pages * (pixels + directories)
+
+    def is_big(self, wanted: str | bool) -> bool:
+        """Say whether the file needs 64-bit offsets.
+
+        Parameters
+        ----------
+        wanted
+            ``"auto"``, or whether it shall have them.
+
+        Raises
+        ------
+        ValueError
+            If it must have none but is too large, or `wanted` is something else.
+        """
+        needed = self.nbytes > _CLASSIC_NBYTES
+        if isinstance(wanted, str):
+            if wanted != "auto":
+                raise ValueError(
+                    f'bigtiff must be "auto", True or False, not {wanted!r}'
+                )
+            return needed
+        if needed and not wanted:
+            raise ValueError(
+                f"up to {self.nbytes} bytes do not fit into a classic TIFF file of 4 GiB: "
+                'leave bigtiff="auto", or split by position'
+            )
+        return bool(wanted)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Table:
+    """Where a directory lists offsets or sizes of its segments."""
+
+    offset: int
+    dtype: np.dtype[Any]
+
+
+class TiffFile:
+    """An open file that is being written.
+
+    Parameters
+    ----------
+    path
+        Of a file that does not exist.
+    spec
+        What it shall be.
+    bigtiff
+        Whether offsets have 64 bits.
+    """
+
+    def __init__(self, path: Path, spec: TiffSpec, *, bigtiff: bool) -> None:
+        self._spec = spec
+        self._contiguous = _write_structure(path, spec, bigtiff=bigtiff)
+        self._tables = [] if self._contiguous else _find_tables(path, spec)
+        shapes = [(spec.pages, level.count) for level in spec.levels]
+        self._offsets = [np.zeros(shape, np.uint64) for shape in shapes]
+        self._sizes = [np.zeros(shape, np.uint64) for shape in shapes]
+        self._lock = threading.Lock()
+        self._fd = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
+        self._end = os.fstat(self._fd).st_size
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        os.close(self._fd)
+
+    def put(self, level: int, page: int, row: int, pixels: NDArray[Any]) -> None:
+        """Write a part of a page; several threads may do so at a time.
+
+        Parameters
+        ----------
+        level
+            Number of the size, 0 for the full one.
+        page
+            Number of the page.
+        row
+            First row of the part, the first one of a strip or tile.
+        pixels
+            Of shape (rows, width) or (rows, width, samples).
+        """
+        segments = self._spec.levels[level]
+        if self._contiguous:
+            row_nbytes = segments.page_nbytes // segments.height
+            at = self._contiguous[level] + page * segments.page_nbytes
+            plain = np.ascontiguousarray(pixels, segments.dtype)
+            write_all(self._fd, at + row * row_nbytes, [plain.data.cast("B")])
+            return
+        parts = list(segments.cut(row, pixels))
+        padded = [len(data) + -len(data) % _ALIGN for _, data in parts]
+        with self._lock:
+            at = self._end + -self._end % _ALIGN
+            self._end = at + sum(padded)
+        for (number, data), size in zip(parts, padded, strict=True):
+            self._offsets[level][page, number] = at
+            self._sizes[level][page, number] = len(data)
+            write_all(self._fd, at, [data])
+            at += size
+
+    def finish(self) -> None:
+        """Enter where the segments lie; to be called when all are there."""
+        for level, tables in enumerate(self._tables):
+            for page, (offsets, sizes) in enumerate(tables):
+                for table, values in (
+                    (offsets, self._offsets[level][page]),
+                    (sizes, self._sizes[level][page]),
+                ):
+                    if not values.all() or values.max() > np.iinfo(table.dtype).max:
+                        raise AssertionError(  # pragma: no cover - a defect here
+                            f"page {page} of level {level} was not written as planned"
+                        )
+                    write_all(
+                        self._fd, table.offset, [values.astype(table.dtype).tobytes()]
+                    )
+
+
+def _write_structure(path: Path, spec: TiffSpec, *, bigtiff: bool) -> list[int]:
+    """Write everything but pixels; return where those of each level begin, if plain."""
+    from tifffile import TiffWriter
+
+    found = []
+    with TiffWriter(
+        path, bigtiff=bigtiff, byteorder="<", ome=False, shaped=False
+    ) as tif:
+        for number, level in enumerate(spec.levels):
+            shape = (spec.pages, level.height, level.width)
+            told: dict[str, Any] = {}
+            if number == 0:
+                told = {
+                    "description": spec.description,
+                    "subifds": len(spec.levels) - 1 or None,
+                }
+            else:
+                told = {"subfiletype": 1}
+            place = tif.write(
+                None
+                if level.is_contiguous
+                else itertools.repeat(b"", spec.pages * level.count),
+                shape=shape if level.samples == 1 else (*shape, level.samples),
+                dtype=level.dtype,
+                photometric="minisblack" if level.samples == 1 else "rgb",
+                tile=level.tile,
+                rowsperstrip=None if level.is_contiguous or level.tile else level.rows,
+                compression=_TAGS[level.compression],
+                predictor=level.predictor if level.predictor > 1 else None,
+                resolution=_resolution(spec, number),
+                resolutionunit="centimeter" if all(spec.pixel_um) else None,
+                software="limnd2-xr",
+                metadata=None,
+                returnoffset=level.is_contiguous,
+                **told,
+            )
+            if place is not None:
+                found.append(place[0])
+    return found
+
+
+_TAGS: Final = {None: None, "zlib": 8, "lzw": 5, "zstd": 50000, "jpeg2000": 34712}
+
+
+def _resolution(spec: TiffSpec, level: int) -> tuple[float, float] | None:
+    x_um, y_um = spec.pixel_um
+    if not (x_um and y_um):
+        return None
+    return 1e4 / (x_um * 2**level), 1e4 / (y_um * 2**level)
+
+
+def _find_tables(path: Path, spec: TiffSpec) -> list[list[tuple[_Table, _Table]]]:
+    """Find where the directories of each level list offsets and sizes."""
+    import tifffile
+
+    found: list[list[tuple[_Table, _Table]]] = [[] for _ in spec.levels]
+    with tifffile.TiffFile(path) as tif:
+        tif.pages.useframes = False
+        for page in tif.pages:
+            copies = page.pages if len(spec.levels) > 1 else None
+            for level, directory in enumerate((page, *(copies or ()))):
+                found[level].append(
+                    (_table(directory, _OFFSETS), _table(directory, _COUNTS))
+                )
+    return found
+
+
+def _table(directory: Any, codes: tuple[int, ...]) -> _Table:
+    tag = next(directory.tags[code] for code in codes if code in directory.tags)
+    itemsize = tag.valuebytecount // tag.count
+    return _Table(offset=tag.valueoffset, dtype=np.dtype(f"<u{itemsize}"))
