@@ -40,12 +40,14 @@ def make(kind: str, folder: Path, *, quick: bool) -> Path:
     ----------
     kind
         ``stack``, ``two_channels``, ``zlib``, ``tiny``, ``many``, ``z_stacks``,
-        ``long_stack``, ``long_map`` or ``masks``.
+        ``long_stack``, ``long_map`` or ``masks``; or ``many_files``, a folder.
     folder
         Where to write it.
     quick
         Write a smaller one.
     """
+    if kind == "many_files":
+        return many_files(folder, 50 if quick else 1000)
     spec = _SPECS[kind](quick=quick)
     path = folder / f"{kind}_{spec.n_frames}.nd2"
     if not path.exists():
@@ -55,6 +57,21 @@ def make(kind: str, folder: Path, *, quick: bool) -> Path:
             os.fsync(file.fileno())
         partial.replace(path)
     return path
+
+
+def many_files(folder: Path, count: int) -> Path:
+    """Write a folder of small files, each of another place and moment."""
+    made = folder / f"many_files_{count}"
+    made.mkdir(exist_ok=True)
+    for i in range(count):
+        path = made / f"{i:04}.nd2"
+        if not path.exists():
+            place = (100.0 * (i % 32), 100.0 * (i // 32), 300.0)
+            spec = SyntheticSpec(
+                loops=(TimeLoop(count=3),), width=64, height=64, position_um=place
+            )
+            write(path, spec)
+    return made
 
 
 def stack(*, quick: bool) -> SyntheticSpec:

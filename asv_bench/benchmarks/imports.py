@@ -15,3 +15,6 @@ class Import:
 
     def timeraw_xarray_alone(self) -> str:
         return "import xarray"
+
+    def timeraw_engines(self) -> str:
+        return "import xarray; xarray.backends.list_engines()"
