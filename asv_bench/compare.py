@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import fnmatch
 import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -35,7 +36,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 from benchmarks import _files as files
-from comparison import reading, scale, writing
+from comparison import many, reading, remote, scale, virtual, writing
 from comparison.case import SECTIONS
 
 if TYPE_CHECKING:
@@ -47,7 +48,16 @@ SETTLED_SECONDS = 1.5
 
 def cases() -> dict[str, Case]:
     """All cases by name."""
-    return dict([*reading.cases(), *writing.cases(), *scale.cases()])
+    return dict(
+        [
+            *reading.cases(),
+            *writing.cases(),
+            *scale.cases(),
+            *many.cases(),
+            *remote.cases(),
+            *virtual.cases(),
+        ]
+    )
 
 
 # ---- measuring ------------------------------------------------------------------------
@@ -310,7 +320,7 @@ def main() -> int:
         finally:
             if not args.keep:
                 for path in set(args.dir.iterdir()) - before:
-                    path.unlink()
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
     if args.keep:
         folder = Path(tempfile.mkdtemp(prefix="limnd2-xr-"))
         print(f"files are kept in {folder}", file=sys.stderr)
