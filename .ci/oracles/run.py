@@ -9,6 +9,7 @@ Runs DIR/check.py, with this package as one more reader in its table, over
 - files that this package wrote from arrays, or converted from other formats: each reader has to report what the array
   says, as far as that reader can be trusted;
 - the real samples, opened and written again: each reader has to report the same of both;
+- samples exported as OME-TIFF: Bio-Formats has to read their pixels and metadata;
 - files of format 1.0 (which the vendor's SDK does not open), and damaged samples that this
   package repaired.
 """
@@ -34,6 +35,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 import converted
+import exported
 import legacy
 import repaired
 import shapes
@@ -93,6 +95,7 @@ def main() -> int:
     for path, difference in found:
         print(f"METADATA DISAGREE {path}: {difference}")
     failed |= bool(found) or len(results) != len(paths)
+    failed |= exported.check(args.samples, args.work / "exported")
     print(
         f"{len(paths)} files compared: {'NOT all is well' if failed else 'all agree'}"
     )
