@@ -15,7 +15,7 @@ LATENCY = "0.03"
 class Http:
     """Few large frames, and many small ones."""
 
-    params = (["stack", "tiny"], ["obstore", "fsspec"])
+    params = (["stack", "tiny"], ["direct", "fsspec"])
     param_names = ("file", "transport")
     timeout = 120
 

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from limnd2_xr.container.byte_source import lock_of
 from limnd2_xr.container.remote_failure import NoRanges, status_of
 from limnd2_xr.container.transport import (
+    BaseTransport,
     Begun,
     Version,
     checked_length,
@@ -22,7 +23,6 @@ __all__ = ["fsspec_transport"]
 
 MAX_WHOLE_NBYTES = 64 << 20
 """Files up to this size are read whole where a server has no ranges."""
-_REQUESTS = 32
 _READ_BUFFER_NBYTES = 1 << 20
 _CONNECT_SECONDS = 10.0
 _SILENCE_SECONDS = 60.0
@@ -48,7 +48,7 @@ _Answer: TypeAlias = tuple[bytes, int | None, str | None]
 
 def fsspec_transport(
     fs: Any, path: str, *, retries_itself: bool = True
-) -> AnyTransport | HttpTransport | S3Transport | AzureTransport:
+) -> BaseTransport:
     """Return the transport for a file of an fsspec file system.
 
     Parameters
@@ -61,7 +61,7 @@ def fsspec_transport(
         Whether an S3 file system was left to try again what fails.
     """
     if _is_a(fs, "fsspec.implementations.http", "HTTPFileSystem"):
-        return HttpTransport(fs, path)
+        return AiohttpTransport(fs, path)
     if _is_a(fs, "s3fs.core", "S3FileSystem") and all(fs.split_path(path)[:2]):
         return S3Transport(fs, path, retries_itself=retries_itself)
     if _is_a(fs, "adlfs.spec", "AzureBlobFileSystem") and all(fs.split_path(path)[:2]):
@@ -74,7 +74,7 @@ def _is_a(fs: Any, module: str, name: str) -> bool:
     return kind is not None and isinstance(fs, kind) and not fs.asynchronous
 
 
-class AnyTransport:
+class AnyTransport(BaseTransport):
     """Any file system, by its `cat_file`.
 
     Threads read at the same time where the file system is made for that (gcs, memory);
@@ -90,7 +90,7 @@ class AnyTransport:
         self._lock: AbstractContextManager[Any] = (
             nullcontext() if is_shared else lock_of(fs)
         )
-        self.requests = _REQUESTS if is_async else 1
+        self.requests = self.requests if is_async else 1
         self.retries_itself = "gs" in fs.protocol or "gcs" in fs.protocol
         self._pinned: dict[str, Any] = {}
         self._size = 0
@@ -123,15 +123,12 @@ class AnyTransport:
         return checked_length(data, nbytes)
 
 
-class HttpTransport:
+class AiohttpTransport(BaseTransport):
     """HTTP(S), with the session, headers and other options of fsspec's file system.
 
     Each answer is compared with the first: size, and ETag or time of last change. Servers are
     asked for the same ETag, so they need not send anything of another version.
     """
-
-    requests = _REQUESTS
-    retries_itself = False
 
     def __init__(self, fs: Any, url: str) -> None:
         self._fs = fs
@@ -202,10 +199,8 @@ class HttpTransport:
             return await answer.read(), size, version
 
 
-class S3Transport:
+class S3Transport(BaseTransport):
     """S3, with the client of s3fs: each request names the ETag that was found first."""
-
-    requests = _REQUESTS
 
     def __init__(self, fs: Any, path: str, *, retries_itself: bool) -> None:
         self._fs = fs
@@ -259,10 +254,9 @@ class S3Transport:
             return await body.read(), size, etag
 
 
-class AzureTransport:
+class AzureTransport(BaseTransport):
     """Azure's blobs, with the client of adlfs: each request names the ETag found first."""
 
-    requests = _REQUESTS
     retries_itself = True
 
     def __init__(self, fs: Any, path: str) -> None:

@@ -1,8 +1,8 @@
-"""Requests through obstore, where it is installed and understands what is asked for.
+"""Requests to S3 through obstore, where it is installed and understands what is asked for.
 
-It makes requests outside of Python, which takes about half the processor time (decision
-0011). It is used for HTTP(S) and S3 only where that makes no other difference: what needs an
-option, a credential or a kind of URL that is not known here goes through fsspec.
+It signs and makes requests outside of Python, at a small part of the processor time of s3fs
+(decision 0011). It is used only where that makes no other difference: what needs an option, a
+credential or a kind of URL that is not known here goes through s3fs.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import re
 from functools import lru_cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
+from limnd2_xr.container.remote_failure import Elsewhere, verdict_of
 from limnd2_xr.container.transport import (
+    BaseTransport,
     Begun,
     Version,
     checked_length,
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ObstoreTransport", "obstore_transport"]
 
-_REQUESTS = 32
 _PLAIN_PATH = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~\-]+)+")
 """Paths that are the same however they are encoded."""
 _TIMEOUTS = {"connect_timeout": "10s", "read_timeout": "60s", "timeout": "3600s"}
@@ -35,7 +35,6 @@ _S3_OPTIONS = frozenset(
     {"anon", "key", "secret", "token", "endpoint_url", "client_kwargs"}
 )
 _CLIENT_OPTIONS = frozenset({"endpoint_url", "region_name"})
-_SWITCH = "LIMND2_XR_TRANSPORT"
 
 _first_user = 0
 """Process in which obstore was used first: its threads do not survive a fork."""
@@ -52,8 +51,9 @@ def obstore_transport(url: str, options: Mapping[str, Any]) -> ObstoreTransport 
         As fsspec takes them.
     """
     global _first_user  # noqa: PLW0603
-    place = _place_of(url, options)
-    if place is None or os.environ.get(_SWITCH) == "fsspec" or not find_spec("obstore"):
+    scheme = url.partition("://")[0].lower()
+    place = _place_of(url, options) if scheme in {"s3", "s3a"} else None
+    if place is None or not find_spec("obstore"):
         return None
     if _first_user not in {0, os.getpid()}:
         return None
@@ -61,7 +61,7 @@ def obstore_transport(url: str, options: Mapping[str, Any]) -> ObstoreTransport 
     return ObstoreTransport(_store(*place[:-1]), place[-1])
 
 
-class ObstoreTransport:
+class ObstoreTransport(BaseTransport):
     """A file of an obstore store: each request names the ETag that was found first.
 
     Parameters
@@ -72,22 +72,25 @@ class ObstoreTransport:
         Of the file in it.
     """
 
-    requests = _REQUESTS
-    retries_itself = False
-
     def __init__(self, store: Any, path: str) -> None:
         self._store = store
         self._path = path
         self._version: Version | None = None
 
     def begin(self, nbytes: int) -> Begun:
-        """Ask for the beginning of the file, which tells its size."""
+        """Ask for the beginning of the file, which tells its size.
+
+        Raises
+        ------
+        Elsewhere
+            The request is refused, or there is no connection: botocore may know a way.
+        """
         try:
             answer = self._get(0, nbytes)
         except Exception as error:
-            if "error sending request" in str(error):
-                # No connection: fsspec may know a way, and says better what is wrong.
-                raise NotImplementedError("not reached through obstore") from error
+            is_refused = verdict_of(error) not in {"transient", "short"}
+            if is_refused or "error sending request" in str(error):
+                raise Elsewhere("not to be had through obstore") from error
             raise
         size, version = _described(answer.meta)
         etag = version if answer.meta.get("e_tag") and is_strong(version) else None
@@ -117,43 +120,11 @@ def _described(meta: Mapping[str, Any]) -> tuple[int, str | None]:
     return int(meta["size"]), version
 
 
-_Place = tuple[str, str, tuple[tuple[str, Any], ...], str]
-"""Kind of store, its address, its options, and the path in it."""
+_Place = tuple[str, tuple[tuple[str, Any], ...], str]
+"""Bucket, options of its store, and the key in it."""
 
 
 def _place_of(url: str, options: Mapping[str, Any]) -> _Place | None:
-    if "::" in url:
-        return None
-    scheme = url.partition("://")[0].lower()
-    if scheme in {"http", "https"}:
-        return _http_place(url, options)
-    if scheme in {"s3", "s3a"}:
-        return _s3_place(url, options)
-    return None
-
-
-def _http_place(url: str, options: Mapping[str, Any]) -> _Place | None:
-    """Understand a URL without user and password, and headers."""
-    parts = urlsplit(url)
-    headers = options.get("headers", {})
-    if (
-        options.keys() - {"headers"}
-        or "@" in parts.netloc
-        or parts.fragment
-        or not all(
-            isinstance(name, str) and isinstance(value, str)
-            for name, value in headers.items()
-        )
-    ):
-        return None
-    chosen = tuple(sorted(headers.items()))
-    if _PLAIN_PATH.fullmatch(parts.path) and not parts.query:
-        address = f"{parts.scheme}://{parts.netloc}"
-        return "http", address, chosen, parts.path[1:]
-    return "http", url, chosen, ""  # as it is: no path to be encoded once more
-
-
-def _s3_place(url: str, options: Mapping[str, Any]) -> _Place | None:
     """Understand a key of a bucket, with credentials that are given or in the environment.
 
     Everything else that botocore knows (profiles, roles, ...) is left to it.
@@ -180,14 +151,14 @@ def _s3_place(url: str, options: Mapping[str, Any]) -> _Place | None:
         config["endpoint"] = str(endpoint).rstrip("/")
     if options.get("anon"):
         config["skip_signature"] = True
-    elif credentials := _s3_credentials(options):
+    elif credentials := _credentials(options):
         config |= credentials
     else:
         return None
-    return "s3", bucket, tuple(sorted(config.items())), key
+    return bucket, tuple(sorted(config.items())), key
 
 
-def _s3_credentials(options: Mapping[str, Any]) -> dict[str, Any] | None:
+def _credentials(options: Mapping[str, Any]) -> dict[str, Any] | None:
     key, secret, token = (options.get(name) for name in ("key", "secret", "token"))
     if not key and not secret and "AWS_PROFILE" not in os.environ:
         key = os.environ.get("AWS_ACCESS_KEY_ID")
@@ -200,13 +171,13 @@ def _s3_credentials(options: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 @lru_cache(maxsize=64)
-def _store(kind: str, address: str, options: tuple[tuple[str, Any], ...]) -> Any:
-    """Return a store, which keeps its connections; the same for files of one server."""
-    from obstore.store import HTTPStore, S3Store
+def _store(bucket: str, options: tuple[tuple[str, Any], ...]) -> Any:
+    """Return a store, which keeps its connections; the same for files of one bucket."""
+    from obstore.store import S3Store
 
-    once = {"max_retries": 0}
-    client: dict[str, Any] = {"allow_http": True, **_TIMEOUTS}
-    if kind == "http":
-        client["default_headers"] = dict(options)
-        return HTTPStore.from_url(address, client_options=client, retry_config=once)
-    return S3Store(address, client_options=client, retry_config=once, **dict(options))
+    return S3Store(
+        bucket,
+        client_options={"allow_http": True, **_TIMEOUTS},
+        retry_config={"max_retries": 0},
+        **dict(options),
+    )

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Changed",
+    "Elsewhere",
+    "HttpStatus",
     "NoRanges",
     "ShortBody",
     "TransportFailure",
@@ -59,6 +61,23 @@ class NoRanges(OSError):
     """The server sends the whole file whatever is asked for."""
 
 
+class Elsewhere(Exception):
+    """A transport cannot do what is asked; another one may."""
+
+
+class HttpStatus(OSError):
+    """A web server refused."""
+
+    def __init__(self, status: int, reason: str, headers: dict[str, str]) -> None:
+        super().__init__(status, reason, headers)
+        self.status = status
+        self.message = reason
+        self.headers = headers
+
+    def __str__(self) -> str:
+        return f"HTTP status {self.status} {self.message}"
+
+
 class TransportFailure(Exception):
     """What can be told of an error that shows credentials, or cannot leave its process."""
 
@@ -82,7 +101,7 @@ def verdict_of(error: BaseException) -> Verdict:
         return "missing" if status in _MISSING else "final"
     if isinstance(error, FileNotFoundError):
         return "missing"
-    if isinstance(error, PermissionError | NoRanges | NotImplementedError):
+    if isinstance(error, PermissionError | NoRanges | Elsewhere):
         return "final"
     if isinstance(error, TimeoutError | ConnectionError):
         return "transient"

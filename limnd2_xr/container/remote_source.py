@@ -1,15 +1,14 @@
-"""`RemoteSource`: the bytes of a file behind a `Transport`, read whatever the network does."""
+"""`RemoteSource`: the bytes of a file behind a transport, read whatever the network does."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
-
-from limnd2_xr.container.byte_source import BaseSource, FileStamp
+from limnd2_xr.container.byte_source import BaseSource, FileStamp, scatter
 from limnd2_xr.container.redaction import Secrets, redacted
 from limnd2_xr.container.remote_failure import (
+    Elsewhere,
     NoRanges,
     presentable,
     reason_of,
@@ -21,7 +20,7 @@ from limnd2_xr.errors import Nd2Error, RemoteError, StaleFile
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from limnd2_xr.container.transport import Transport
+    from limnd2_xr.container.transport import BaseTransport
 
 __all__ = ["GAP_NBYTES", "RemoteSource"]
 
@@ -63,7 +62,7 @@ class RemoteSource(BaseSource):
 
     def __init__(
         self,
-        transport: Transport,
+        transport: BaseTransport,
         name: str,
         secrets: Secrets | None = None,
         retries: Retries | None = None,
@@ -77,14 +76,15 @@ class RemoteSource(BaseSource):
         self.stamp = FileStamp(begun.size, etag=begun.version)
 
     def _fetch(self, offset: int, nbytes: int) -> bytes:
-        return bytes(self._read(offset, nbytes))
+        if offset + nbytes <= len(self._head):
+            return self._head[offset : offset + nbytes]
+        return bytes(self._call(lambda: self._transport.fetch(offset, nbytes), offset))
 
     def _fill(self, offset: int, views: list[memoryview], nbytes: int) -> None:
-        data = np.frombuffer(self._read(offset, nbytes), np.uint8)
-        start = 0
-        for view in views:  # by numpy, as it lets other threads run meanwhile
-            np.copyto(np.frombuffer(view, np.uint8), data[start : start + view.nbytes])
-            start += view.nbytes
+        if offset + nbytes <= len(self._head):
+            scatter(memoryview(self._head)[offset : offset + nbytes], views)
+        else:
+            self._call(lambda: self._transport.fetch_into(offset, views), offset)
 
     def read_many(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """Return the bytes of several (start, end) ranges, read at the same time."""
@@ -94,15 +94,12 @@ class RemoteSource(BaseSource):
             read = [pool.submit(self.read_at, a, b - a) for a, b in ranges]
             return [one.result() for one in read]
 
-    def _read(self, offset: int, nbytes: int) -> bytes | memoryview:
-        if offset + nbytes <= len(self._head):
-            return memoryview(self._head)[offset : offset + nbytes]
-        return self._call(lambda: self._transport.fetch(offset, nbytes), offset)
-
     def _call(self, request: Callable[[], T], offset: int | None) -> T:
         """Make a request until it succeeds; turn its last error into one of ours."""
         try:
             return self._retries.call(request, self._may_help)
+        except Elsewhere:
+            raise
         except Nd2Error as error:
             raise error.located(path=self.name) from None
         except Exception as error:  # noqa: BLE001 - of any library

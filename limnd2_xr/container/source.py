@@ -17,6 +17,7 @@ from limnd2_xr.container.byte_source import (
     WritableBuffer,
     observe_reads,
 )
+from limnd2_xr.container.direct_source import DirectSource
 from limnd2_xr.container.fsspec_source import FsspecSource
 from limnd2_xr.container.local_source import (
     FileObjectSource,
@@ -25,7 +26,6 @@ from limnd2_xr.container.local_source import (
     ReadableFile,
     file_object_name,
 )
-from limnd2_xr.container.obstore_source import ObstoreSource
 from limnd2_xr.container.redaction import redacted
 
 if TYPE_CHECKING:
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 __all__ = [
     "BaseSource",
     "ByteSource",
+    "DirectSource",
     "FileObjectSource",
     "FileSource",
     "FileStamp",
     "FsspecSource",
     "MemorySource",
-    "ObstoreSource",
     "ReadObserver",
     "ReadableFile",
     "SourceLike",
@@ -171,7 +171,7 @@ class SourceSpec:
             return FileObjectSource(self.content, self.name)
         if self.content is not None:
             return FsspecSource.from_filesystem(self.content, self.location, self.name)
-        source = ObstoreSource.maybe(self.location, self.storage_options)
+        source = DirectSource.maybe(self.location, self.storage_options)
         return source or FsspecSource(self.location, self.storage_options)
 
     @property

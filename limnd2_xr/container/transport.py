@@ -1,9 +1,12 @@
-"""`Transport`: one request at a time for bytes of one remote file."""
+"""`BaseTransport`: one request at a time for bytes of one remote file."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from limnd2_xr.container.remote_failure import Changed, ShortBody
 
@@ -11,12 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "BaseTransport",
     "Begun",
-    "Transport",
     "Version",
+    "checked_length",
     "is_strong",
     "size_of_range",
     "version_of_headers",
+    "version_of_time",
 ]
 
 
@@ -31,21 +36,30 @@ class Begun(NamedTuple):
     """First bytes of the file, as many as came along."""
 
 
-class Transport(Protocol):
+class BaseTransport(ABC):
     """Makes requests for one file, from any thread; its errors are those of its library."""
 
-    requests: int
+    requests = 32
     """How many at the same time make sense."""
-    retries_itself: bool
+    retries_itself = False
     """Whether it tries again what fails for a moment."""
 
+    @abstractmethod
     def begin(self, nbytes: int) -> Begun:
         """Find out size and version of the file, with about `nbytes` of its beginning."""
-        ...
 
+    @abstractmethod
     def fetch(self, offset: int, nbytes: int) -> bytes | memoryview:
         """Return the bytes asked for, of the version that `begin` found."""
-        ...
+
+    def fetch_into(self, offset: int, views: list[memoryview]) -> None:
+        """Fill memory, one view after the other, with the bytes from `offset` on."""
+        nbytes = sum(view.nbytes for view in views)
+        data = np.frombuffer(self.fetch(offset, nbytes), np.uint8)
+        start = 0
+        for view in views:  # by numpy, as it lets other threads run meanwhile
+            np.copyto(np.frombuffer(view, np.uint8), data[start : start + view.nbytes])
+            start += view.nbytes
 
 
 class Version:

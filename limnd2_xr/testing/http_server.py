@@ -117,6 +117,10 @@ class HttpServer:
         What goes wrong with the next requests, one each; None goes well.
     ranges, conditions, heads, tells_size : bool
         Whether byte ranges, ``If-Match``, ``HEAD`` and sizes are supported.
+    redirects : dict of str to str
+        Paths that are answered with the address of another one.
+    n_connections : int
+        How many were opened.
     max_concurrent : int
         Most requests that waited for an answer at the same time, given some `latency`.
 
@@ -142,6 +146,8 @@ class HttpServer:
         self.latency = latency
         self.faults: deque[Fault | None] = deque()
         self.ranges = self.conditions = self.heads = self.tells_size = True
+        self.redirects: dict[str, str] = {}
+        self.n_connections = 0
         self.max_concurrent = 0
         self.requests: list[Request] = []
         self.check: Callable[[Request], int | None] | None = None
@@ -186,6 +192,7 @@ class HttpServer:
         """Behave as a new server does that has these files; the address stays."""
         self.reset()
         self.files = {path: ServedFile(data) for path, data in files.items()}
+        self.redirects.clear()
         self.latency, self.check = 0.0, None
         self.ranges = self.conditions = self.heads = self.tells_size = True
 
@@ -257,6 +264,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def setup(self) -> None:
         self.request.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_NBYTES)
         super().setup()
+        self.site.n_connections += 1
 
     def do_HEAD(self) -> None:
         self._answer()
@@ -287,6 +295,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _serve(self, request: Request, fault: Fault | None) -> None:
         site = self.site
+        if self.path in site.redirects:
+            self.send_response_only(302)
+            self.send_header("Location", site.redirects[self.path])
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            request.status = 302
+            return
         file = site.files.get(unquote(urlsplit(self.path).path))
         refused = site.check(request) if site.check else None
         if refused is None and file is None:

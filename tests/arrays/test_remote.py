@@ -56,11 +56,9 @@ def site(served: HttpServer, monkeypatch: pytest.MonkeyPatch) -> HttpServer:
     return served
 
 
-@pytest.fixture(params=["fsspec", "obstore"], autouse=True)
+@pytest.fixture(params=["fsspec", "direct"], autouse=True)
 def transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     name: str = request.param
-    if name == "obstore":
-        pytest.importorskip("obstore")
     monkeypatch.setenv("LIMND2_XR_TRANSPORT", name)
     return name
 

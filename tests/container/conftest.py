@@ -143,11 +143,9 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return found
 
 
-@pytest.fixture(params=["fsspec", "obstore"])
+@pytest.fixture(params=["fsspec", "direct"])
 def transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """What the requests are made with."""
     name: str = request.param
-    if name == "obstore":
-        pytest.importorskip("obstore")
     monkeypatch.setenv("LIMND2_XR_TRANSPORT", name)
     return name

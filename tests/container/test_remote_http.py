@@ -1,4 +1,4 @@
-"""HTTP, through fsspec and obstore: few requests, tried again, of one version of the file."""
+"""HTTP, through fsspec and past it: few requests, tried again, of one version of the file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from limnd2_xr.container import fsspec_transport
-from limnd2_xr.container.source import ObstoreSource, SourceSpec
+from limnd2_xr.container.http_transport import http_transport
+from limnd2_xr.container.source import DirectSource, SourceSpec
 from limnd2_xr.errors import Nd2Error, RemoteError, StaleFile
 from limnd2_xr.testing.counting import count_reads
 from limnd2_xr.testing.http_server import Fault, ServedFile
@@ -32,7 +33,7 @@ def test_opening_takes_one_request(
     site: HttpServer, transport: str, content: bytes
 ) -> None:
     with spec_of(site).open() as source:
-        assert isinstance(source, ObstoreSource) == (transport == "obstore")
+        assert isinstance(source, DirectSource) == (transport == "direct")
         assert (source.size, source.requests) == (len(content), 32)
         assert source.stamp.etag == site.files["/a.nd2"].etag
         assert source.read_at(100, 50) == content[100:150]
@@ -187,12 +188,11 @@ def test_servers_that_know_no_conditions(
 def test_a_stamp_is_the_same_for_both_transports(
     site: HttpServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("obstore")
     file = site.files["/a.nd2"]
     for etag, modified in (('"1"', None), ('W/"1"', 1.7e9), ("", 1.7e9), ("", None)):
         file.etag, file.last_modified = etag, modified
         stamps = []
-        for name in ("fsspec", "obstore"):
+        for name in ("fsspec", "direct"):
             monkeypatch.setenv("LIMND2_XR_TRANSPORT", name)
             stamps.append(spec_of(site).stamp())
         assert stamps[0] == stamps[1]
@@ -235,6 +235,46 @@ def test_paths_are_asked_for_as_they_are(site: HttpServer, transport: str) -> No
         with pytest.raises(FileNotFoundError):
             spec_of(site, path).open()
         assert {request.path for request in site.requests} == {path}
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "understood"),
+    [
+        ("https://h/a.nd2", {}, True),
+        ("HTTP://h:80/a%20b.nd2?x=1", {"headers": {"A": "b"}}, True),
+        ("https://h/a.nd2", {"headers": {"A": b"b"}}, False),
+        ("https://h/a.nd2", {"client_kwargs": {"auth": None}}, False),
+        ("https://me:pw@h/a.nd2", {}, False),
+        ("https://h/a b.nd2", {}, False),
+        ("https://h/é.nd2", {}, False),
+        ("https://h/a.nd2#x", {}, False),
+        ("simplecache::https://h/a.nd2", {}, False),
+        ("s3://b/a.nd2", {}, False),
+    ],
+)
+def test_what_goes_past_fsspec(
+    url: str, options: dict[str, Any], understood: bool
+) -> None:
+    assert (http_transport(url, options) is not None) == understood
+
+
+def test_connections_are_used_again(
+    site: HttpServer, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIMND2_XR_TRANSPORT", "direct")
+    with spec_of(site).open() as source:
+        before = site.n_connections
+        for _ in range(3):
+            assert source.read_at(FAR, 50) == content[FAR : FAR + 50]
+        assert site.n_connections - before <= 1
+
+
+def test_redirected_files_are_read(
+    site: HttpServer, transport: str, content: bytes
+) -> None:
+    site.redirects["/old.nd2"] = "/a.nd2"
+    with spec_of(site, "/old.nd2").open() as source:
+        assert source.read_at(FAR, 50) == content[FAR : FAR + 50]
 
 
 # ---- credentials ------------------------------------------------------------------------

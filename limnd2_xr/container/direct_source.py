@@ -1,13 +1,15 @@
-"""Byte source over obstore, for the URLs that it reads as fsspec would."""
+"""Byte source that goes past fsspec where that is faster and makes no other difference."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
+from limnd2_xr.container.http_transport import http_transport
 from limnd2_xr.container.obstore_transport import obstore_transport
 from limnd2_xr.container.redaction import Secrets
+from limnd2_xr.container.remote_failure import Elsewhere
 from limnd2_xr.container.remote_source import RemoteSource
-from limnd2_xr.errors import RemoteError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,11 +17,14 @@ if TYPE_CHECKING:
 
     from limnd2_xr.container.retrying import Retries
 
-__all__ = ["ObstoreSource"]
+__all__ = ["DirectSource"]
+
+_SWITCH = "LIMND2_XR_TRANSPORT"
+"""Environment variable: ``fsspec`` has everything go through that."""
 
 
-class ObstoreSource(RemoteSource):
-    """A file on HTTP(S) or S3, read through obstore. Made by `maybe`."""
+class DirectSource(RemoteSource):
+    """A file on HTTP(S), or on S3 where obstore is installed. Made by `maybe`."""
 
     __slots__ = ()
 
@@ -30,7 +35,7 @@ class ObstoreSource(RemoteSource):
         storage_options: Mapping[str, Any] | None = None,
         retries: Retries | None = None,
     ) -> Self | None:
-        """Open a URL if obstore is installed and can do it; else None.
+        """Open a URL; return None if that is better left to fsspec.
 
         Parameters
         ----------
@@ -41,19 +46,18 @@ class ObstoreSource(RemoteSource):
 
         Raises
         ------
+        FileNotFoundError
+            There is no such file.
         RemoteError
-            The server goes on failing.
+            The server refuses, or goes on failing.
         """
         options = storage_options or {}
-        transport = obstore_transport(url, options)
+        if os.environ.get(_SWITCH) == "fsspec":
+            return None
+        transport = http_transport(url, options) or obstore_transport(url, options)
         if transport is None:
             return None
         try:
             return cls(transport, url, Secrets.of(url, options), retries)
-        except RemoteError as error:
-            if error.reason.startswith("HTTP status 5"):
-                raise
-        except FileNotFoundError:
-            pass
-        # Whatever else there was: fsspec may know better, or at least say what it is.
-        return None
+        except Elsewhere:
+            return None
