@@ -142,10 +142,12 @@ def _positions(state: StoreState, length: int) -> dict[str, xr.Variable]:
     axes = state.axes
     names = [""] * length
     places = np.full((length, 3), np.nan)
+    is_told = False
     for place in axes.loops_along("P"):
         loop = axes.loop(place, state.document.experiment.loops)
         if not isinstance(loop, XYPositionLoop):
             continue
+        is_told = True
         for i, k in enumerate(axes.loop_index(place).tolist()):
             if k < len(loop.points):
                 point = loop.points[k]
@@ -158,7 +160,7 @@ def _positions(state: StoreState, length: int) -> dict[str, xr.Variable]:
     if any(names):
         labels = _texts(unique_names([name or str(i) for i, name in enumerate(names)]))
     made = {"P": _variable(("P",), labels, "position")}
-    for axis, values in zip("xyz", places.T, strict=True):
+    for axis, values in zip("xyz", places.T, strict=True) if is_told else ():
         name = f"stage {axis.upper()} of the position as set"
         made[f"position_{axis}"] = _variable(("P",), values.copy(), name, "um")
     return made
