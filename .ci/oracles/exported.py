@@ -157,8 +157,10 @@ def _read(path: Path) -> dict[str, Any]:
     folder = installed / "bf"
     jar = folder / "bioformats_package.jar"
     done = subprocess.run(
-        ["java", "-Xmx2g", "-cp", f"{jar}{os.pathsep}{folder}", "BfDump"]
-        + [str(path), "-", "auto"],
+        [
+            *("java", "-Xmx2g", "-cp", f"{jar}{os.pathsep}{folder}", "BfDump"),
+            *(str(path), "-", "auto"),
+        ],
         capture_output=True,
         text=True,
         check=False,
