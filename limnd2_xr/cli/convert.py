@@ -188,7 +188,7 @@ def convert(
     target: str | None = last
     if show_plan and not last.lower().endswith(_SUFFIX):
         inputs, target = paths, None
-    settings = {
+    settings: dict[str, Any] = {
         "pattern": pattern,
         "regex": regex,
         "along": along,

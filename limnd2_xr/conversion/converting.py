@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -36,6 +36,7 @@ __all__ = ["convert_to_nd2", "plan_conversion"]
 
 _SOME: Final = 10
 _ALONG: Final = ("T", "P", "Z", "C")
+_WAVELENGTHS: Final = ("emission_wavelength", "excitation_wavelength")
 _FILES_OWN: Final = ("format_version", "compression", "loop_order")
 """Attributes that are true of a file, not of its image."""
 
@@ -253,6 +254,7 @@ def _opened(sources: Any, settings: ConversionSettings) -> Iterator[_Found]:
                 PlannedInput(file=file, place=tuple(zip(grid.dims, place, strict=True)))
                 for place, file in grid.places()
             ]
+        source = _as_stored(source)
         yield _Found(
             image=_described(source, settings),
             source=source,
@@ -307,6 +309,16 @@ def _inputs_of_file(images: list[SourceImage]) -> list[PlannedInput]:
         PlannedInput(file=image.path, part=image.part, place=(("P", number),))
         for number, image in enumerate(images)
     ]
+
+
+def _as_stored(source: SourceImage) -> SourceImage:
+    """Leave out what a file with such pixels cannot say."""
+    known = [name for name in _WAVELENGTHS if name in source.coords]
+    if "S" not in source.pixels.dims or not known:
+        return source
+    coords = {n: v for n, v in source.coords.items() if n not in _WAVELENGTHS}
+    notes = (*source.notes, "wavelengths of a colour image")
+    return replace(source, coords=coords, notes=notes)
 
 
 def _described(source: SourceImage, settings: ConversionSettings) -> xr.DataArray:

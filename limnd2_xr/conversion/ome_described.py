@@ -24,7 +24,14 @@ if TYPE_CHECKING:
 
     from limnd2_xr.arrays.units import Unit
 
-__all__ = ["OmeDescription", "OmeImage", "axis", "ome_images", "z_axis"]
+__all__ = [
+    "OmeDescription",
+    "OmeImage",
+    "axis",
+    "document_coords",
+    "ome_images",
+    "z_axis",
+]
 
 _MODES: Final = {
     "LaserScanningConfocalMicroscopy": "laser scanning confocal",
@@ -113,7 +120,7 @@ class OmeImage:
             if told.split() == attrs.get("description", "").split():
                 # XML has one kind of line break only.
                 attrs["description"] = told
-            coords |= _home_plane(document, coords) | _modalities(document, coords)
+            coords |= document_coords(document, coords)
         rois = len(list(self.image.all("ROIRef")))
         if rois:
             self._notes.append(f"{rois} ROIs of the OME metadata")
@@ -316,6 +323,21 @@ def axis(dim: str, values: Sequence[float] | NDArray[Any], unit: str) -> xr.Vari
 def z_axis(count: int, step_um: float) -> xr.Variable:
     """Heights of slices around the one in the middle, as a stack has its home there."""
     return axis("Z", (np.arange(count) - (count - 1) // 2) * step_um, "um")
+
+
+def document_coords(
+    document: Nd2Document, coords: Mapping[str, xr.Variable]
+) -> dict[str, xr.Variable]:
+    """Return coordinates that the document of an .nd2 file tells better than others.
+
+    Parameters
+    ----------
+    document
+        Of the file that was exported.
+    coords
+        As another format has them.
+    """
+    return _home_plane(document, coords) | _modalities(document, coords)
 
 
 def _home_plane(

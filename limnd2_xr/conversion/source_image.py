@@ -27,6 +27,8 @@ class Reading:
     """Which of the images of a file; None: all of them, as positions."""
     variable: str | None = None
     """Which array of a file of several."""
+    colours: bool = False
+    """Take three channels for the colours of one image."""
     drop_alpha: bool = False
     """Leave out the transparency of colour images."""
     fill_missing: bool = False

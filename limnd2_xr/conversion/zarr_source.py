@@ -9,14 +9,20 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import xarray as xr
 
-from limnd2_xr.arrays.units import in_unit
 from limnd2_xr.conversion.array_source import image_of_dataset
 from limnd2_xr.conversion.lazy_images import OuterArray, lazy
+from limnd2_xr.conversion.ngff_described import (
+    axis_name,
+    described_by_own,
+    is_colour_image,
+    omero_coords,
+    placed_coords,
+    placement,
+)
 from limnd2_xr.conversion.ome_described import ome_images
 from limnd2_xr.conversion.ome_image import described_by_ome
 from limnd2_xr.conversion.source_image import Reading, SourceImage, checked_dims
 from limnd2_xr.errors import Nd2Error
-from limnd2_xr.model.channels import unique_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,13 +30,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from limnd2_xr.arrays.units import Unit
 
 __all__ = ["is_zarr", "open_zarr"]
 
 _MARKS: Final = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 _METADATA: Final = "OME/METADATA.ome.xml"
-_HEX: Final = frozenset("0123456789abcdefABCDEF")
 _LARGEST_XML: Final = 2**28
 
 
@@ -65,10 +69,13 @@ def open_zarr(path: str, reading: Reading, stack: ExitStack) -> list[SourceImage
         if not isinstance(node, zarr.Group):
             return [_plain(node, path, reading)]
         attrs = _ome_attributes(node)
+        reading = replace(reading, colours=is_colour_image(dict(node.attrs)))
         if "plate" in attrs:
-            return _chosen(_plate(node, attrs["plate"], path, reading), path, reading)
+            images = _plate(node, attrs["plate"], path, reading)
+            return _chosen(_with_root(images, node), path, reading)
         if "bioformats2raw.layout" in attrs:
-            return _chosen(_series(node, path, reading), path, reading)
+            images = _series(node, path, reading)
+            return _chosen(_with_root(images, node), path, reading)
         if "multiscales" in attrs:
             return [_multiscale(node, path, "", reading)]
         if reading.variable is not None and isinstance(
@@ -118,6 +125,12 @@ def _chosen(
             f"the store has {len(images)} images: no {reading.series}", path=path
         )
     return [images[reading.series]]
+
+
+def _with_root(images: list[SourceImage], root: Any) -> list[SourceImage]:
+    """Return images with what our exports keep of all of them at the root."""
+    attrs = dict(root.attrs)
+    return [described_by_own(image, attrs) for image in images]
 
 
 def _plain(array: Any, path: str, reading: Reading) -> SourceImage:
@@ -211,40 +224,28 @@ def _multiscale(group: Any, path: str, part: str, reading: Reading) -> SourceIma
     axes = scales.get("axes", list("tczyx"))
     level = scales["datasets"][0]
     array = group[str(level["path"])]
-    names = "".join(_axis_name(axis)[:1] for axis in axes)
+    names = "".join(axis_name(axis)[:1] for axis in axes)
     dims = checked_dims(reading.dims or names, array.ndim, path)
-    scale, shift = _placement(
+    scale, shift = placement(
         [*level.get("coordinateTransformations", ())],
         [*scales.get("coordinateTransformations", ())],
         array.ndim,
     )
+    if reading.colours and "S" not in dims and array.shape[dims.index("C")] == 3:
+        dims = tuple("S" if dim == "C" else dim for dim in dims)
     pixels = lazy(dims, _ZarrPixels(array))
     sizes = {str(dim): size for dim, size in pixels.sizes.items()}
     # A dim of length 1 that every image of OME-Zarr 0.4 used to have is no loop.
     single = [dim for dim in "TZ" if sizes.get(dim) == 1]
     pixels = pixels.isel(dict.fromkeys(single, 0))
-    coords: dict[str, xr.Variable] = {}
-    notes = []
-    for dim, axis, size, begin in zip(dims, axes, scale, shift, strict=True):
-        if dim in {"C", "P", "S", *single}:
-            continue
-        values = np.arange(sizes[dim]) * size + begin
-        unit: Unit = "s" if dim == "T" else "um"
-        stated = str(axis.get("unit") or "") if isinstance(axis, dict) else ""
-        if not stated:
-            if size != 1.0:
-                notes.append(f"scale {size:g} along {dim} (without a unit)")
-            continue
-        try:
-            values = in_unit(xr.DataArray(values, attrs={"units": stated}), unit)
-        except ValueError:
-            notes.append(f"scale {size:g} along {dim} (in {stated!r})")
-            continue
-        coords[dim] = xr.Variable(dim, values, {"units": unit})
-    coords |= _omero(attrs.get("omero"), sizes.get("C", 1))
+    axes_told = zip(dims, axes, scale, shift, strict=True)
+    coords, notes = placed_coords(
+        [told for told in axes_told if told[0] not in {"C", "P", "S", *single}], sizes
+    )
+    coords |= omero_coords(attrs.get("omero"), sizes.get("C", 1))
     labels, more = _labels(group, pixels)
     notes += more
-    return SourceImage(
+    image = SourceImage(
         pixels=pixels,
         path=path,
         format=f"OME-Zarr {_version(attrs, scales)}".strip(),
@@ -254,6 +255,7 @@ def _multiscale(group: Any, path: str, part: str, reading: Reading) -> SourceIma
         labels=labels,
         notes=tuple(notes),
     )
+    return described_by_own(image, dict(group.attrs))
 
 
 def _labels(
@@ -269,7 +271,7 @@ def _labels(
         own = group[f"labels/{name}"]
         scales = _ome_attributes(own)["multiscales"][0]
         array = own[str(scales["datasets"][0]["path"])]
-        dims = [_axis_name(axis)[:1].upper() for axis in scales["axes"]]
+        dims = [axis_name(axis)[:1].upper() for axis in scales["axes"]]
         label = lazy(dims, _ZarrPixels(array))
         single = {
             dim: 0
@@ -286,44 +288,5 @@ def _labels(
     return found, notes
 
 
-def _axis_name(axis: Any) -> str:
-    return str(axis["name"] if isinstance(axis, dict) else axis)
-
-
 def _version(attrs: Mapping[str, Any], scales: Mapping[str, Any]) -> str:
     return str(attrs.get("version") or scales.get("version") or "")
-
-
-def _placement(
-    inner: list[Any], outer: list[Any], ndim: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Put transformations together: first those of the level, then of all."""
-    scale, shift = np.ones(ndim), np.zeros(ndim)
-    for step in (*inner, *outer):
-        match step.get("type"):
-            case "scale":
-                factor = np.asarray(step["scale"], np.float64)
-                scale, shift = scale * factor, shift * factor
-            case "translation":
-                shift = shift + np.asarray(step["translation"], np.float64)
-    return scale, shift
-
-
-def _omero(omero: Any, count: int) -> dict[str, xr.Variable]:
-    channels = omero.get("channels") if isinstance(omero, dict) else None
-    if not isinstance(channels, list) or len(channels) != count:
-        return {}
-    coords: dict[str, xr.Variable] = {}
-    names = [str(channel.get("label") or "") for channel in channels]
-    if any(names):
-        filled = [name or f"Channel_{i}" for i, name in enumerate(names)]
-        coords["C"] = xr.Variable("C", unique_names(filled))
-    colors = [str(channel.get("color") or "").lstrip("#")[:6] for channel in channels]
-    if all(len(color) == 6 and set(color) <= _HEX for color in colors):
-        coords["color"] = xr.Variable("C", [f"#{color.lower()}" for color in colors])
-    windows = [channel.get("window") or {} for channel in channels]
-    if all("start" in window and "end" in window for window in windows):
-        for name, key in (("display_min", "start"), ("display_max", "end")):
-            values = [float(window[key]) for window in windows]
-            coords[name] = xr.Variable("C", values)
-    return coords

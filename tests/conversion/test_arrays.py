@@ -321,7 +321,7 @@ def test_an_image_of_ome_zarr(
     assert ds["display_min"].values.tolist() == [5, 5]
     assert ds["T"].values.tolist() == [0, 2.5, 5]
     assert ds.attrs["pixel_size_um"] == 0.5
-    assert ds.attrs["z_step_um"] == 0.7
+    assert ds.attrs["z_step_um"] == pytest.approx(0.7)
 
 
 def test_colours_of_ome_zarr_are_channels_unless_named(

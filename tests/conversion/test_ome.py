@@ -147,6 +147,19 @@ def test_what_has_no_place_is_told(
     converted(path, on_loss="ignore")
 
 
+def test_a_colour_image_has_no_wavelengths(
+    tmp_path: Path, converted: Convert, pixels: Pixels
+) -> None:
+    data = pixels(20, 40, 3, dtype="uint8")
+    path = tmp_path / "a.ome.tif"
+    metadata = {"axes": "YXS", "Channel": {"Name": "H&E", "EmissionWavelength": 500}}
+    tifffile.imwrite(path, data, photometric="rgb", metadata=metadata)
+    with pytest.warns(Nd2Warning, match="wavelengths of a colour image"):
+        ds = converted(path)
+    np.testing.assert_array_equal(ds["image"][0], data)
+    assert ds["C"].values.tolist() == ["H&E"]
+
+
 def test_entities_are_refused() -> None:
     bomb = '<!DOCTYPE a [<!ENTITY b "bb"><!ENTITY c "&b;&b;">]><OME><Image/></OME>'
     with pytest.raises(Nd2Error, match="document type"):

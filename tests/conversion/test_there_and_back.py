@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pytest
@@ -11,8 +11,11 @@ import tifffile
 import xarray as xr
 from typer.testing import CliRunner
 
+import limnd2_xr
 from limnd2_xr.cli.app import app
 from limnd2_xr.conversion.ome_described import ome_images
+from limnd2_xr.export.ome_zarr import to_ome_zarr
+from limnd2_xr.export.ome_zarr_plan import OmeZarrOptions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,7 +80,7 @@ def test_a_sequence_becomes_ome_tiff_with_everything(
     with tifffile.TiffFile(tiff) as file:
         (series,) = file.series
         found = xr.DataArray(series.asarray(), dims=tuple(series.axes))
-        (ome,) = ome_images(file.ome_metadata)
+        (ome,) = ome_images(file.ome_metadata or "")
     np.testing.assert_array_equal(found.transpose(*SIZES), sequence)
     told = ome.describe(SIZES)
     per_channel = {
@@ -112,6 +115,46 @@ def test_a_sequence_becomes_ome_tiff_with_everything(
         xr.testing.assert_equal(again.load(), first.load())
         for name in first.attrs.keys() - {"nd2_metadata"}:
             assert again.attrs[name] == first.attrs[name], name
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+@pytest.mark.parametrize("samples", [1, 3])
+def test_ome_zarr_of_a_file_is_that_file_again(
+    version: Literal["0.4", "0.5"], samples: int, tmp_path: Path
+) -> None:
+    data = np.random.default_rng(0).integers(0, 255, (2, 3, 20, 40, samples), "uint8")
+    dims = ("P", "Z", "Y", "X", "S" if samples == 3 else "C")
+    image = xr.DataArray(
+        data,
+        dims=dims,
+        coords={
+            "P": ["a", "b"],
+            "Z": ("Z", [-0.5, 0.0, 0.5], {"units": "um"}),
+            "Y": ("Y", np.arange(20) * 0.25, {"units": "um"}),
+            "X": ("X", np.arange(40) * 0.25, {"units": "um"}),
+            "exposure_time": ((), 0.5, {"units": "s"}),
+            "stage_x": ("P", [10.0, 500.0], {"units": "um"}),
+            "stage_y": ("P", [20.0, -500.0], {"units": "um"}),
+        },
+        attrs={"objective": "Plan Apo 20x", "description": "fixed"},
+    )
+    image.nd2.write_nd2(tmp_path / "a.nd2")
+    with xr.open_dataset(tmp_path / "a.nd2") as ds:
+        to_ome_zarr(
+            ds, tmp_path / "a.ome.zarr", options=OmeZarrOptions(version=version)
+        )
+        first = ds.load()
+    limnd2_xr.convert_to_nd2(
+        tmp_path / "a.ome.zarr", tmp_path / "again.nd2", on_loss="ignore"
+    )
+    with xr.open_dataset(tmp_path / "again.nd2") as ds:
+        again = ds.load()
+    xr.testing.assert_equal(again["image"].variable, first["image"].variable)
+    names = {"P", "Z", "Y", "X", "exposure_time", "stage_x", "stage_y", "color"}
+    for name in names & set(map(str, first.coords)):
+        xr.testing.assert_equal(again[name].variable, first[name].variable)
+    for name in ("objective", "pixel_size_um", "z_step_um", "description"):
+        assert again.attrs[name] == first.attrs[name]
 
 
 @pytest.mark.realdata
