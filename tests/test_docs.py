@@ -113,7 +113,7 @@ def close_datasets(namespace: dict[str, Any]) -> None:
     """Close what a page left open: pages show reading, not housekeeping."""
     for value in namespace.values():
         close = getattr(value, "close", None)
-        if callable(close):
+        if callable(close) and not isinstance(value, type):
             close()
 
 
