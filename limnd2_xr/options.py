@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-__all__ = ["get_mapping", "get_threads", "set_mapping", "set_threads"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["get_mapping", "get_threads", "set_mapping", "set_threads", "single_thread"]
 
 _threads: int | None = None
 _mapping = True
+_here = threading.local()
 
 
 def get_threads() -> int:
@@ -20,6 +27,8 @@ def get_threads() -> int:
     """
     if _threads is not None:
         return _threads
+    if getattr(_here, "is_single", False):
+        return 1
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
@@ -41,6 +50,24 @@ def set_threads(threads: int | None) -> None:
     if threads is not None and threads < 1:
         raise ValueError(f"threads must be at least 1, not {threads}")
     _threads = threads
+
+
+@contextmanager
+def single_thread() -> Iterator[None]:
+    """Have `get_threads` say 1 to the calling thread, unless another number was set.
+
+    Examples
+    --------
+    >>> with single_thread():
+    ...     get_threads()
+    1
+    """
+    before = getattr(_here, "is_single", False)
+    _here.is_single = True
+    try:
+        yield
+    finally:
+        _here.is_single = before
 
 
 def get_mapping() -> bool:

@@ -60,7 +60,7 @@ def cases() -> Iterator[tuple[str, Case]]:
             section="scale",
             title="mean over T of 4 GB, two threads",
             file="long_stack",
-            sides={"ours": _on_two_cores(our_mean)},
+            sides={"ours": _on_two_cores(our_mean_by_rows)},
             promises=(Promise("ours MB", "<=", 600),),
             repeats=0,
         ),
@@ -86,6 +86,25 @@ def our_mean(path: Path) -> Work:
     def run() -> Any:
         with xr.open_dataset(path, engine="nd2", chunks={}) as dataset:
             return rounded(dataset["image"].mean("T").values)
+
+    return Work(run)
+
+
+def our_mean_by_rows(path: Path) -> Work:
+    """Do it as docs/how-to/dask-and-clusters.md says where memory is short.
+
+    Sums are float64: those of whole frames take more memory than the frames.
+    """
+    import dask.array
+    import xarray as xr
+
+    def run() -> Any:
+        with (
+            xr.open_dataset(path, engine="nd2") as dataset,
+            dask.config.set(num_workers=2),
+        ):
+            image = dataset["image"].chunk({"T": 12, "Y": 256})
+            return rounded(image.mean("T").values)
 
     return Work(run)
 

@@ -8,9 +8,11 @@ asked for, once for all arrays of that file, and makes sure that it found the sa
 
 from __future__ import annotations
 
+import sys
 import threading
 import weakref
 from collections import deque
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -19,9 +21,10 @@ from xarray.backends import CachingFileManager
 
 from limnd2_xr.errors import StaleFile
 from limnd2_xr.frames.store import FrameStore, StoreState
+from limnd2_xr.options import single_thread
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterator
 
     from limnd2_xr.container.source import FileStamp, SourceSpec
     from limnd2_xr.damage import OnDamage
@@ -127,11 +130,16 @@ class FileManager:
         """Digest of the place of the file, what it was like and where its frames are."""
         return self._given.reference.token
 
-    def acquire_context(
-        self, needs_lock: bool = True
-    ) -> AbstractContextManager[FrameStore]:
-        """Lend the store for the time of a `with` block."""
-        return self._files.acquire_context(needs_lock)
+    @contextmanager
+    def acquire_context(self, needs_lock: bool = True) -> Iterator[FrameStore]:
+        """Lend the store for the time of a `with` block.
+
+        A worker of `distributed` has the threads that its tasks may use: there what is
+        read is inflated by the thread that runs the task.
+        """
+        alone = single_thread() if _is_in_task() else nullcontext()
+        with alone, self._files.acquire_context(needs_lock) as store:
+            yield store
 
     def close(self) -> None:
         """Close the file; it is opened again when something is read."""
@@ -163,6 +171,13 @@ class _Given:
         """Which file it is; digests the places of all frames."""
         assert self.state is not None  # noqa: S101 - of whatever was opened elsewhere
         return FileReference.to(self.state)
+
+
+def _is_in_task() -> bool:
+    """Say whether this thread runs a task for a cluster."""
+    worker = sys.modules.get("distributed.worker")
+    state = getattr(worker, "thread_state", None)
+    return getattr(state, "execution_state", None) is not None
 
 
 def _manager_of(reference: FileReference) -> FileManager:
