@@ -138,7 +138,7 @@ class Nd2DataTreeAccessor:
         chosen = {name: options.pop(name) for name in names if name in options}
         labels: xr.Dataset | bool = False
         if include_labels and "labels" in self._tree.children:
-            labels = self._tree["labels"].to_dataset(inherit=False)
+            labels = self._tree.children["labels"].to_dataset(inherit=False)
         return to_ome_zarr(
             self._tree.to_dataset(),
             dest,

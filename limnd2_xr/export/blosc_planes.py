@@ -73,7 +73,7 @@ class PlaneBlosc:
 
     def _stream(self, plane: NDArray[np.uint8]) -> bytes:
         """Compress one plane of a block; as it is if that is no longer."""
-        from numcodecs.zstd import compress
+        from numcodecs.zstd import compress  # type: ignore[import-untyped]
 
         found: bytes = compress(plane, 1)
         least, most = _PAYS

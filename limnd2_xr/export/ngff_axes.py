@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
 from limnd2_xr.arrays.attrs import document_of
-from limnd2_xr.arrays.units import has_unit, in_unit
+from limnd2_xr.arrays.units import has_unit, in_unit, stated_step
 from limnd2_xr.errors import warn_user
 from limnd2_xr.export.ngff_layout import AXES
 
@@ -97,8 +97,8 @@ def _step(image: xr.DataArray, dim: str, labels: NDArray[np.float64]) -> float:
     if len(labels) > 1:
         step = abs(float(labels[-1] - labels[0])) / (len(labels) - 1)
     else:
-        stated: Any = image.attrs.get(_STEPS.get(dim, ""), 1.0)
-        step = float(stated) if np.isscalar(stated) else 1.0
+        name = _STEPS.get(dim)
+        step = (stated_step(image, name) if name else None) or 1.0
     return step if np.isfinite(step) and step > 0 else 1.0
 
 

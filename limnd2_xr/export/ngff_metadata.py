@@ -170,7 +170,10 @@ def plate_group(wells: PlateWells, version: NgffVersion) -> dict[str, Any]:
     }
     if wells.plate is not None and wells.plate.name:
         plate["name"] = wells.plate.name
-    return checked("Plate", {"plate": plate}, version)
+    made = checked("Plate", {"plate": plate}, version)
+    # yaozarrs leaves it out of 0.5, where other validators miss it.
+    made.get("ome", made)["plate"]["version"] = version
+    return made
 
 
 def well_groups(wells: PlateWells, version: NgffVersion) -> dict[str, dict[str, Any]]:
@@ -184,7 +187,9 @@ def well_groups(wells: PlateWells, version: NgffVersion) -> dict[str, dict[str, 
     return made
 
 
-def checked(model: str, content: Mapping[str, Any], version: NgffVersion) -> Any:
+def checked(
+    model: str, content: Mapping[str, Any], version: NgffVersion
+) -> dict[str, Any]:
     """Return attributes of a group, after a model of yaozarrs has checked them.
 
     Parameters

@@ -196,13 +196,15 @@ def _run(
     """Write the blocks: by the threads of this process, or as dask would compute."""
     from dask.base import compute
     from dask.diagnostics.progress import ProgressBar
+    from dask.threaded import get as threaded_get
 
     options: dict[str, Any] = {}
     if all(
         image.pixels is None or image.pixels.chunks is None for image in plan.exports
     ):
         threads = max(get_threads(), _REMOTE_THREADS) if is_remote else get_threads()
-        options = {"scheduler": "threads", "num_workers": threads}
+        # By its name dask would look for a cluster first, and import what that takes.
+        options = {"scheduler": threaded_get, "num_workers": threads}
     with ProgressBar() if progress else nullcontext():
         compute(*receipts, **options)
 

@@ -70,7 +70,7 @@ def _count(pyramid: Pyramid) -> int | None:
     if pyramid is True or (isinstance(pyramid, str) and pyramid == "auto"):
         return None
     try:
-        count = operator.index(pyramid)  # type: ignore[arg-type]  # or it raises
+        count = operator.index(pyramid)
     except TypeError:
         count = -1
     if count < 0:
@@ -157,4 +157,5 @@ def _means_of_64_bits(
     rest: NDArray[Any] = sum((part & 3 for part in four[1:]), four[0] & 3)
     quarter = quarter + (rest >> 2)
     rest &= 3
-    return quarter + ((rest + 1 + (quarter & 1)) >> 2)
+    found: NDArray[Any] = quarter + ((rest + 1 + (quarter & 1)) >> 2)
+    return found

@@ -65,12 +65,15 @@ class ArraySpec:
             {
                 "dimension_names": self.axes,
                 "chunk_key_encoding": {"name": "default", "separator": "/"},
+                "fill_value": 0,
             }
             if self.zarr_format == 3
             else {
                 # xarray finds the names of the dims of zarr 2 there.
                 "attributes": {"_ARRAY_DIMENSIONS": list(self.axes)},
                 "chunk_key_encoding": {"name": "v2", "separator": "/"},
+                # xarray takes one of zarr 2 for missing values: 0 would become NaN.
+                "fill_value": None,
             }
         )
         array = zarr.create_array(
@@ -80,7 +83,6 @@ class ArraySpec:
             shards=self.shards,
             dtype=self.dtype.newbyteorder("="),
             compressors=compressor,
-            fill_value=0,
             zarr_format=self.zarr_format,
             **options,
         )
@@ -111,7 +113,7 @@ class ArraySpec:
     @cached_property
     def encode(self) -> Callable[[NDArray[Any]], bytes]:
         """What makes the bytes of an object out of pixels of the shape `pieces`."""
-        return chunk_encoder(self._made[0])
+        return chunk_encoder(self._made[0], self.dtype)
 
     def key(self, place: tuple[int, ...]) -> str:
         """Return where in the hierarchy an object lies, from its place in the grid."""
@@ -151,14 +153,15 @@ class ArraySpec:
             yield place, pixels[key]
 
     def encoded(self, pixels: NDArray[Any]) -> bytes | None:
-        """Return the bytes of one object; None if it need not be stored.
+        """Return the bytes of one object; None if it reads as zeros without them.
 
         Parameters
         ----------
         pixels
             As `objects` cuts them.
         """
-        if not pixels.flat[0] and not pixels.any():
+        has_fill = self.zarr_format == 3
+        if has_fill and not pixels.flat[0] and not pixels.any():
             return None
         if pixels.shape != self.pieces:
             whole = np.zeros(self.pieces, pixels.dtype)

@@ -75,7 +75,7 @@ def zarr_compressor(
 
 def _numcodecs_config(wanted: Any) -> dict[str, Any] | None:
     """Return the configuration of a codec of numcodecs; None of a codec of zarr itself."""
-    from numcodecs.abc import Codec
+    from numcodecs.abc import Codec  # type: ignore[import-untyped]
     from zarr.abc.codec import BytesBytesCodec
 
     if isinstance(wanted, Codec):
@@ -93,7 +93,7 @@ def _numcodecs_config(wanted: Any) -> dict[str, Any] | None:
 
 
 def _numcodec(config: Mapping[str, Any]) -> Any:
-    import numcodecs
+    import numcodecs  # type: ignore[import-untyped]
 
     try:
         return numcodecs.get_codec(dict(config))
@@ -110,13 +110,16 @@ def _zarr3_codec(config: Mapping[str, Any], dtype: np.dtype[Any]) -> Any:
         shuffle = rest.get("shuffle", 1)
         if shuffle == -1:  # numcodecs: bits of bytes, bytes of all else
             shuffle = 2 if dtype.itemsize == 1 else 1
-        return BloscCodec(
-            typesize=dtype.itemsize,
-            cname=rest.get("cname", "lz4"),
-            clevel=rest.get("clevel", 5),
-            shuffle=_SHUFFLES[shuffle],
-            blocksize=rest.get("blocksize", 0),
-        )
+        try:
+            return BloscCodec(
+                typesize=dtype.itemsize,
+                cname=rest.get("cname", "lz4"),
+                clevel=rest.get("clevel", 5),
+                shuffle=_SHUFFLES[shuffle],
+                blocksize=rest.get("blocksize", 0),
+            )
+        except (ValueError, TypeError, IndexError) as error:
+            raise ValueError(f"there is no compressor {config!r}: {error}") from error
     if name == "zstd":
         return ZstdCodec(
             level=rest.get("level", 0), checksum=rest.get("checksum", False)
@@ -132,7 +135,9 @@ def _zarr3_codec(config: Mapping[str, Any], dtype: np.dtype[Any]) -> Any:
 # ---- encoding -------------------------------------------------------------------------
 
 
-def chunk_encoder(metadata: Any) -> Callable[[NDArray[Any]], bytes]:
+def chunk_encoder(
+    metadata: Any, dtype: np.dtype[Any]
+) -> Callable[[NDArray[Any]], bytes]:
     """Return what turns pixels into the bytes of a chunk, or of a shard.
 
     zarr's own pipeline costs more for each chunk than fast compressors do; what it
@@ -142,12 +147,14 @@ def chunk_encoder(metadata: Any) -> Callable[[NDArray[Any]], bytes]:
     ----------
     metadata
         Of the array, as zarr made it.
+    dtype
+        Of its pixels.
     """
     if metadata.zarr_format == 2:
         compressor = metadata.compressor
         if compressor is None:
             return _raw
-        return _Compressed((_numcodecs_step(compressor, metadata.dtype.itemsize),))
+        return _Compressed((_numcodecs_step(compressor, dtype.itemsize),))
     codecs = metadata.codecs
     if hasattr(codecs[0], "chunk_shape"):  # sharding
         inner = codecs[0]
@@ -206,7 +213,7 @@ def _little(pixels: NDArray[Any]) -> NDArray[Any]:
 
 
 def _with_crc32c(data: Any) -> bytes:
-    from numcodecs.checksum32 import CRC32C
+    from numcodecs.checksum32 import CRC32C  # type: ignore[import-untyped]
 
     return bytes(CRC32C(location="end").encode(data))
 
