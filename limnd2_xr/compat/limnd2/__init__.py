@@ -1,0 +1,1 @@
+"""The names of ``limnd2`` on this package's reader and writer."""

@@ -1,0 +1,277 @@
+"""`StoredStruct`: dataclasses whose fields are the tags of a metadata tree.
+
+limnd2 shows metadata as it is stored: the attributes of its objects are the names of the
+records in the file. A struct here is made from a decoded tree and gives itself back as
+one. Tags that its class does not name travel along, so that what was read from one file
+and is written to another loses nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
+
+from limnd2_xr.model.fields import unwrap
+from limnd2_xr.model.modern_trees import lite_tree
+from limnd2_xr.variants.decode import decode
+from limnd2_xr.variants.encode import encode
+from limnd2_xr.variants.tree import Level, LvType
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Self
+
+    from limnd2_xr.variants.tree import Value
+
+    Choose: TypeAlias = Callable[[Level], "type[StoredStruct]"]
+
+__all__ = ["StoredStruct", "record", "struct", "structs"]
+
+_T = TypeVar("_T")
+
+_PYTHON_TYPES: dict[LvType, tuple[type, ...]] = {
+    LvType.BOOL: (bool,),
+    LvType.INT32: (int,),
+    LvType.UINT32: (int,),
+    LvType.INT64: (int,),
+    LvType.UINT64: (int,),
+    LvType.POINTER: (int,),
+    LvType.DOUBLE: (float,),
+    LvType.STRING: (str,),
+    LvType.BYTES: (bytes,),
+}
+
+
+def record(kind: LvType, default: _T) -> _T:
+    """Declare a field that is one value in the file.
+
+    Parameters
+    ----------
+    kind
+        How a value is stored where the file does not say.
+    default
+        The field's value where the file lacks it.
+    """
+    stored: _T = field(default=default, metadata={"kind": kind})
+    return stored
+
+
+def struct(cls: type[_T] | None = None, *, choose: Choose | None = None) -> _T | None:
+    """Declare a field that is a struct itself; None where the file lacks it.
+
+    Parameters
+    ----------
+    cls
+        Class of the struct.
+    choose
+        From the tree that holds the field to the class of the struct, where that
+        depends on its neighbours.
+    """
+    stored: _T | None = field(default=None, metadata={"struct": cls, "choose": choose})
+    return stored
+
+
+def structs(cls: type[_T], name: str = "") -> list[_T]:
+    """Declare a field that is a list of structs.
+
+    Parameters
+    ----------
+    cls
+        Class of each.
+    name
+        How an item is called that was not in the file: ``"a{}"`` is filled with its
+        number.
+    """
+    stored: list[_T] = field(
+        default_factory=list, metadata={"items": cls, "item_name": name}
+    )
+    return stored
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredStruct(Mapping[str, Any]):
+    """Base of structs: made from a tree, given back as one, and read like a mapping."""
+
+    wrapper: ClassVar[str] = ""
+    """Name of the record around the struct in a chunk of its own."""
+
+    _stored: Level | None = field(default=None, repr=False, compare=False)
+    """What the struct was made from."""
+
+    @classmethod
+    def from_var(cls, tree: Level) -> Self:
+        """Return the struct of a decoded tree; its wrapper may be around it.
+
+        Parameters
+        ----------
+        tree
+            A lite variant, or the XML of version 2.
+        """
+        if any(isinstance(kind, str) for kind in tree.kinds):
+            tree = lite_tree(tree)
+        if cls.wrapper and cls.wrapper in tree:
+            tree = tree.level(cls.wrapper, create=True)
+        return cls._of(unwrap(tree))
+
+    @classmethod
+    def from_lv(cls, data: bytes | memoryview) -> Self:
+        """Return the struct of a metadata chunk.
+
+        Parameters
+        ----------
+        data
+            Payload of the chunk, in either encoding.
+        """
+        return cls.from_var(decode(data))
+
+    @classmethod
+    def _of(cls, tree: Level) -> Self:
+        values: dict[str, Any] = {"_stored": tree}
+        for entry in _entries(cls):
+            if entry.name in tree:
+                values[entry.name] = _parsed(entry, tree)
+        return cls(**values)
+
+    def to_tree(self) -> Level:
+        """Return the struct as a tree: stored tags in their order, then the others."""
+        out = Level()
+        own = {entry.name: entry for entry in _entries(type(self))}
+        stored = self._stored
+        if stored is not None:
+            for name, kind, value in zip(
+                stored.names, stored.kinds, stored.values, strict=True
+            ):
+                if name not in own:
+                    out.add(name, kind, value)
+                elif name not in out:
+                    _add(out, own[name], getattr(self, name), stored)
+        for name, entry in own.items():
+            if name not in out:
+                _add(out, entry, getattr(self, name), None)
+        return out
+
+    def to_lv(self) -> bytes:
+        """Return the payload of a metadata chunk."""
+        tree = self.to_tree()
+        if self.wrapper:
+            inner, tree = tree, Level()
+            tree.add(self.wrapper, LvType.LEVEL, inner)
+        return encode(tree)
+
+    def __getitem__(self, name: str) -> Any:
+        if name in _names(type(self)):
+            return getattr(self, name)
+        if self._stored is not None:
+            return _shown(self._stored[name])
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        yield from _names(type(self))
+        if self._stored is not None:
+            seen = set(_names(type(self)))
+            for name in self._stored.names:
+                if name not in seen:
+                    seen.add(name)
+                    yield name
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@cache
+def _entries(cls: type[StoredStruct]) -> tuple[Field[Any], ...]:
+    return tuple(entry for entry in fields(cls) if entry.metadata)
+
+
+@cache
+def _names(cls: type[StoredStruct]) -> tuple[str, ...]:
+    return tuple(entry.name for entry in _entries(cls))
+
+
+def _default(entry: Field[Any]) -> Any:
+    if entry.default_factory is not MISSING:
+        return entry.default_factory()
+    return entry.default
+
+
+def _class_in(entry: Field[Any], around: Level) -> type[StoredStruct] | None:
+    choose = entry.metadata.get("choose")
+    found: type[StoredStruct] | None = entry.metadata.get("struct")
+    return choose(around) if choose is not None else found
+
+
+def _parsed(entry: Field[Any], tree: Level) -> Any:
+    """Value of a field; its default where something else is stored under its name."""
+    value: Value = tree[entry.name]
+    meta = entry.metadata
+    if "kind" in meta:
+        if isinstance(value, Level) or value is None:
+            return _default(entry)
+        if meta["kind"] is LvType.DOUBLE and isinstance(value, int):
+            return float(value)
+        return value
+    if not isinstance(value, Level):
+        return _default(entry)
+    if "items" in meta:
+        return [meta["items"]._of(child) for child in value.levels()]
+    cls = _class_in(entry, tree)
+    return cls._of(value) if cls is not None else None
+
+
+def _add(out: Level, entry: Field[Any], value: Any, stored: Level | None) -> None:
+    meta = entry.metadata
+    if "kind" in meta:
+        _add_record(out, entry, value, stored)
+    elif "items" in meta:
+        before = stored.level(entry.name) if stored is not None else None
+        if value or before is not None:
+            out.add(entry.name, LvType.LEVEL, _list(value, before, meta["item_name"]))
+    elif value is not None:
+        out.add(entry.name, LvType.LEVEL, value.to_tree())
+    elif stored is not None and not isinstance(stored[entry.name], Level):
+        at = stored.names.index(entry.name)
+        out.add(entry.name, stored.kinds[at], stored.values[at])
+
+
+def _add_record(
+    out: Level, entry: Field[Any], value: Any, stored: Level | None
+) -> None:
+    kind: LvType = entry.metadata["kind"]
+    if stored is not None:
+        at = len(stored.names) - 1 - stored.names[::-1].index(entry.name)
+        found = stored.kinds[at]
+        if stored.values[at] == value or (
+            isinstance(stored.values[at], Level) and value == _default(entry)
+        ):
+            out.add(entry.name, found, stored.values[at])
+            return
+        if isinstance(found, int) and isinstance(
+            value, _PYTHON_TYPES.get(LvType(found), ())
+        ):
+            kind = LvType(found)
+    if value is not None:
+        out.add(entry.name, kind, float(value) if kind is LvType.DOUBLE else value)
+
+
+def _list(items: list[StoredStruct], before: Level | None, name: str) -> Level:
+    """Return the level of a list; items keep the names that they had."""
+    out = Level()
+    names = []
+    if before is not None:
+        names = [
+            n
+            for n, v in zip(before.names, before.values, strict=True)
+            if isinstance(v, Level)
+        ]
+    for number, item in enumerate(items):
+        known = names[number] if number < len(names) else name.format(number)
+        out.add(known, LvType.LEVEL, item.to_tree())
+    return out
+
+
+def _shown(value: Value) -> Any:
+    return value.to_plain() if isinstance(value, Level) else value
