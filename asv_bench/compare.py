@@ -36,7 +36,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 from benchmarks import _files as files
-from comparison import many, reading, remote, scale, virtual, writing
+from comparison import exporting, many, reading, remote, scale, virtual, writing
 from comparison.case import SECTIONS
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def cases() -> dict[str, Case]:
         [
             *reading.cases(),
             *writing.cases(),
+            *exporting.cases(),
             *scale.cases(),
             *many.cases(),
             *remote.cases(),
@@ -205,7 +206,7 @@ def table(rows: list[Row], sides: list[str]) -> str:
     ]
     if rows[0].section == "writing":
         figures += ["ours/zlib 1 bytes", "ours MB"]
-    if rows[0].section == "scale":  # each has figures of its own
+    if rows[0].section in {"exporting", "scale"}:  # each has figures of its own
         named = [name for row in rows for name in row.promised if name not in figures]
         figures += dict.fromkeys(named)
     head = ["case", *(f"{side} ms" for side in sides), *figures, "promised", "kept?"]

@@ -44,7 +44,8 @@ class PixelSource:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the pixels."""
-        return self.variable.dtype
+        found: np.dtype[Any] = self.variable.dtype
+        return found
 
     @property
     def frame_nbytes(self) -> int:

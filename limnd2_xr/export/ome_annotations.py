@@ -87,11 +87,12 @@ class OmeAnnotations:
 
         if not values:
             return None
+        found: Any = {xml_text(key): xml_text(text) for key, text in values.items()}
         made = m.MapAnnotation(
             id=self._next_id(),
             namespace=f"{NAMESPACE}/{name}",
             description=description,
-            value={xml_text(key): xml_text(text) for key, text in values.items()},
+            value=found,
         )
         self.maps.append(made)
         return m.AnnotationRef(id=made.id)

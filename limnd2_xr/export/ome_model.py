@@ -169,7 +169,7 @@ def _sizes(source: ExportImage, position: SinglePosition) -> dict[str, Any]:
     return found
 
 
-def _moment(start: np.datetime64) -> str:
+def _moment(start: np.datetime64) -> Any:
     """Return a moment in ISO 8601, to the millisecond, in UTC."""
     return f"{np.datetime_as_string(start.astype('M8[ms]'))}Z"
 

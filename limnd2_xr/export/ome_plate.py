@@ -72,7 +72,7 @@ def ome_plates(
 def _sample(position: SinglePosition, number: int) -> m.WellSample:
     from ome_types import model as m
 
-    places = {
+    places: dict[str, Any] = {
         f"position_{axis}": value
         for axis in "xy"
         if (value := place_um(position.image, axis)) is not None

@@ -290,7 +290,7 @@ def _write(
 
 def _rows(group: FrameGroup, height: int) -> int:
     rows = group.index["Y"]
-    return min(rows.stop, height) - rows.start
+    return int(min(rows.stop, height) - rows.start)
 
 
 def _put_levels(

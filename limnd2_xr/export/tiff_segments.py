@@ -174,17 +174,18 @@ class Segments:
             return part.tobytes()
         import imagecodecs
 
+        data: Any = part
         if self.predictor == 2:
             # Along X, each component by itself.
-            part = imagecodecs.delta_encode(part, axis=1)
+            data = imagecodecs.delta_encode(part, axis=1)
         if self.compression == "zlib":
-            return bytes(imagecodecs.zlib_encode(part, level=6))
+            return bytes(imagecodecs.zlib_encode(data, level=6))
         if self.compression == "zstd":
-            return bytes(imagecodecs.zstd_encode(part, level=3))
+            return bytes(imagecodecs.zstd_encode(data, level=3))
         if self.compression == "lzw":
-            return bytes(imagecodecs.lzw_encode(part))
+            return bytes(imagecodecs.lzw_encode(data))
         return bytes(
             imagecodecs.jpeg2k_encode(
-                part, level=0, codecformat="j2k", reversible=True, mct=False
+                data, level=0, codecformat="j2k", reversible=True, mct=False
             )
         )

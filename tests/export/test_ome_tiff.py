@@ -168,7 +168,7 @@ def test_positions_in_files_of_their_own(tmp_path: Path) -> None:
     assert [path.name for path in paths] == ["cells_A_1.ome.tif", "cells_B.ome.tif"]
     for number, path in enumerate(paths):
         check(path, image.isel(P=number))
-        ome = ome_types.from_tiff(path)
+        ome: Any = ome_types.from_tiff(path)
         assert [i.stage_label.name for i in ome.images] == [["A/1", "B"][number]]
         (well,) = ome.plates[0].wells
         assert (well.row, well.column) == (number, number)
@@ -183,7 +183,7 @@ def test_rgb_in_another_order_and_tiles_of_channels(tmp_path: Path) -> None:
     (path,) = image.nd2.to_ome_tiff(tmp_path / "a.ome.tif")
     np.testing.assert_array_equal(tifffile.imread(path), image.values[..., ::-1])
     with tifffile.TiffFile(path) as tif:
-        assert tif.pages[0].photometric == tifffile.PHOTOMETRIC.RGB
+        assert tif.pages.first.photometric == tifffile.PHOTOMETRIC.RGB
 
 
 def test_hooks_see_the_document_and_each_frame(tmp_path: Path) -> None:
