@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Nd2ManifestStore", "manifest_store"]
 
 
-class Nd2ManifestStore(ManifestStore):  # type: ignore[misc]
+class Nd2ManifestStore(ManifestStore):
     """References to the frames of a file, along with its coordinates.
 
     Coordinates have no bytes in the file that zarr could read, so they come loaded.
@@ -106,7 +106,7 @@ def manifest_store(
         attributes=dict(rest.attrs),
         dimension_names=found.dims,
     )
-    paths = np.where(found.nbytes > 0, url, "").astype(np.dtypes.StringDType())
+    paths: Any = np.where(found.nbytes > 0, url, "").astype(np.dtypes.StringDType())
     manifest = ChunkManifest.from_arrays(
         paths=paths,
         offsets=found.offsets.astype(np.uint64),

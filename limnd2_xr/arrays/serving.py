@@ -147,11 +147,10 @@ class _Handler(BaseHTTPRequestHandler):
             headers["Content-Length"] = str(len(text))
             self._send(HTTPStatus.INTERNAL_SERVER_ERROR, headers, text)
             return
-        view = b"" if body is None else memoryview(body.as_numpy_array())[start:stop]
-        self._send(status, headers, view)
+        self._send(status, headers, body and body.as_numpy_array()[start:stop])
 
     def _send(
-        self, status: HTTPStatus, headers: dict[str, str], body: Any = b""
+        self, status: HTTPStatus, headers: dict[str, str], body: Any = None
     ) -> None:
         headers |= {
             "Access-Control-Allow-Origin": self.origin,
@@ -165,7 +164,8 @@ class _Handler(BaseHTTPRequestHandler):
             for name, value in headers.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(body)
+            if body is not None:
+                self.wfile.write(body)
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True  # whoever asked went away
 

@@ -257,7 +257,7 @@ def _file_of(url: str, registry: Any) -> Any:
     from obspec_utils.readers import BlockStoreReader
 
     store, path = registry.resolve(url)
-    reader = BlockStoreReader(store, path, block_size=_BLOCK_NBYTES)
+    reader: Any = BlockStoreReader(store, path, block_size=_BLOCK_NBYTES)
     reader.name = url
     return reader
 

@@ -206,9 +206,10 @@ class Nd2ZarrStore(Store):
             return self._opened
 
     def _shown(self) -> ZarrTree:
-        if self._tree is None:
-            self._tree = zarr_tree(self._frames(), self._options)
-        return self._tree
+        tree = self._tree
+        if tree is None:
+            tree = self._tree = zarr_tree(self._frames(), self._options)
+        return tree
 
     # -- reading
 
@@ -229,7 +230,10 @@ class Nd2ZarrStore(Store):
         """
         if self._is_text(key):
             return self.get_sync(key, prototype, byte_range)
-        return await self._aside(self.get_sync, key, prototype, byte_range)
+        found: Buffer | None = await self._aside(
+            self.get_sync, key, prototype, byte_range
+        )
+        return found
 
     def get_sync(
         self,
@@ -342,7 +346,9 @@ class Nd2ZarrStore(Store):
 
     async def _ready(self) -> ZarrTree:
         """Return what is shown; found out in another thread if it is not known yet."""
-        return self._tree or await asyncio.to_thread(self._shown)
+        if self._tree is None:
+            await asyncio.to_thread(self._shown)
+        return self._shown()
 
     # -- listing
 

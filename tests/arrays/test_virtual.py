@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import pickle
-import subprocess
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -92,7 +91,8 @@ def registry() -> ObjectStoreRegistry[Any]:
 def opened(path: Path, **options: Any) -> xr.Dataset:
     """References of a file."""
     parser = Nd2Parser(on_damage="ignore", **options)
-    return open_virtual_dataset(path.as_uri(), registry(), parser)
+    found: xr.Dataset = open_virtual_dataset(path.as_uri(), registry(), parser)
+    return found
 
 
 def wanted(path: Path, **options: Any) -> xr.Dataset:
@@ -129,7 +129,8 @@ def commit(repo: Any, virtual: xr.Dataset, **options: Any) -> None:
 def read_back(repo: Any) -> xr.Dataset:
     store = repo.readonly_session("main").store
     with xr.open_zarr(store, consolidated=False, chunks=None) as dataset:
-        return dataset.load()
+        loaded: xr.Dataset = dataset.load()
+        return loaded
 
 
 def read_references(references: Any, **options: Any) -> xr.Dataset:
@@ -138,7 +139,8 @@ def read_references(references: Any, **options: Any) -> xr.Dataset:
     files = fsspec.filesystem("reference", fo=references, **options)
     store = FsspecStore(files, read_only=True)
     with xr.open_zarr(store, consolidated=False, zarr_format=2, chunks=None) as dataset:
-        return dataset.load()
+        loaded: xr.Dataset = dataset.load()
+        return loaded
 
 
 @pytest.fixture(params=SPECS)
@@ -151,7 +153,8 @@ def file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 def check(path: Path) -> None:
     expected = wanted(path)
     virtual = opened(path)
-    assert isinstance(virtual["image"].variable._data, ManifestArray)
+    data: Any = virtual["image"].variable._data
+    assert type(data) is ManifestArray
     repo = local_repository(path.parent)
     commit(repo, virtual)
     xr.testing.assert_identical(read_back(repo), expected)
@@ -317,7 +320,7 @@ def test_a_catalogue_of_files_on_s3(moto: str, folder: Path) -> None:
         ]
         options: Any = {"dim": "P", "coords": "minimal", "compat": "override"}
         catalogue = xr.concat(virtual, **options)
-        settings = {
+        settings: dict[str, Any] = {
             "region": "us-east-1",
             "endpoint_url": moto,
             "allow_http": True,
@@ -444,15 +447,9 @@ def test_unchecked_references_cost_no_read() -> None:
     np.testing.assert_array_equal(checked.nbytes, unchecked.nbytes)
 
 
-def test_virtualizarr_is_not_needed_for_kerchunk(folder: Path) -> None:
-    path = folder / "run0.nd2"
-    script = (
-        "import sys\n"
-        "sys.modules['virtualizarr'] = sys.modules['kerchunk'] = None\n"
-        "import limnd2_xr\n"
-        f"print(len(limnd2_xr.to_kerchunk({str(path)!r})['refs']))\n"
-    )
-    done = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", script], capture_output=True, check=True, text=True
-    )
-    assert int(done.stdout) == len(to_kerchunk(path)["refs"])
+def test_virtualizarr_is_not_needed_for_kerchunk(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("virtualizarr", "kerchunk", "limnd2_xr.arrays.manifest_store"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert "image/0.0.0.0.0" in to_kerchunk(folder / "run0.nd2")["refs"]

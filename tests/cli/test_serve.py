@@ -46,7 +46,7 @@ def test_files_are_served_until_it_is_interrupted(
         raise KeyboardInterrupt
 
     whole = ZarrServer.serve_forever
-    started = []
+    started: list[ZarrServer] = []
 
     def serve_forever(server: ZarrServer) -> None:
         if started:
