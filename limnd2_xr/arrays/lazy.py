@@ -36,12 +36,16 @@ __all__ = [
 ]
 
 
-class AwaitedArray(BackendArray):
+class AwaitedArray(BackendArray, ABC):
     """A lazily indexed array that can be awaited: ``await ds.load_async()``.
 
     Each array is read on a thread of its own, which is how reading is meant to be done;
     its requests overlap with those of the others.
     """
+
+    @abstractmethod
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        """Read what a key selects."""
 
     async def async_getitem(self, key: indexing.ExplicitIndexer) -> Any:
         """Read what `__getitem__` does, while others run."""

@@ -108,7 +108,7 @@ class ObstoreTransport(BaseTransport):
     def _get(self, start: int, stop: int) -> Any:
         import obstore
 
-        options: dict[str, Any] = {"range": (start, stop)}
+        options: Any = {"range": (start, stop)}
         if self._version is not None and self._version.etag:
             options["if_match"] = self._version.etag
         return obstore.get(self._store, self._path, options=options)
@@ -175,9 +175,10 @@ def _store(bucket: str, options: tuple[tuple[str, Any], ...]) -> Any:
     """Return a store, which keeps its connections; the same for files of one bucket."""
     from obstore.store import S3Store
 
+    client: Any = {"allow_http": True, **_TIMEOUTS}
     return S3Store(
         bucket,
-        client_options={"allow_http": True, **_TIMEOUTS},
+        client_options=client,
         retry_config={"max_retries": 0},
         **dict(options),
     )

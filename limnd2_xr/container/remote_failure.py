@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import re
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -159,7 +159,7 @@ def status_of(error: BaseException) -> int | None:
 def asked_delay(error: BaseException) -> float | None:
     """Return for how many seconds the server asked to be left alone, None if it did not."""
     for one in _chain(error):
-        headers = getattr(one, "headers", None)
+        headers: Any = getattr(one, "headers", None)
         response = getattr(one, "response", None)
         if isinstance(response, dict):
             headers = response.get("ResponseMetadata", {}).get("HTTPHeaders")

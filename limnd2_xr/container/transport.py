@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from limnd2_xr.container.remote_failure import Changed, ShortBody
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 __all__ = [
     "BaseTransport",
@@ -104,9 +101,17 @@ def size_of_range(header: str | None) -> int | None:
     return int(size) if size.isdigit() else None
 
 
-def version_of_headers(headers: Mapping[str, str]) -> str | None:
+class Headers(Protocol):
+    """Headers of an answer, whatever the case of their names."""
+
+    def get(self, name: str, default: str, /) -> str:
+        """Return a header, or the default."""
+        ...
+
+
+def version_of_headers(headers: Headers) -> str | None:
     """Return ETag or, where there is none, time of last change as transports agree on it."""
-    if etag := headers.get("ETag"):
+    if etag := headers.get("ETag", ""):
         return str(etag)
     try:
         modified = parsedate_to_datetime(headers.get("Last-Modified", ""))

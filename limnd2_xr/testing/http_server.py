@@ -89,10 +89,12 @@ class ServedFile:
         return len(self.content)
 
     def __post_init__(self) -> None:
-        if self.etag is None and isinstance(self.content, Path):
+        if self.etag is not None:
+            return
+        if isinstance(self.content, Path):
             stat = self.content.stat()
             self.etag = f'"{stat.st_mtime_ns:x}-{stat.st_size:x}"'
-        elif self.etag is None:
+        else:
             self.etag = (
                 f'"{hashlib.md5(self.content, usedforsecurity=False).hexdigest()}"'
             )

@@ -190,8 +190,8 @@ def test_credentials_are_nowhere_to_be_seen(site: HttpServer, way: str) -> None:
     with pickle.loads(pickle.dumps(chunked)) as again:
         values = again["image"][2].compute(scheduler="synchronous").values
         np.testing.assert_array_equal(values, TRUTH[2])
-    for ds in (lazy, chunked, tree):
-        ds.close()
+    for opened in (lazy, chunked, tree):
+        opened.close()
 
 
 # ---- asyncio ----------------------------------------------------------------------------
