@@ -114,4 +114,5 @@ def _submodules(name: str, facade: ModuleType) -> dict[str, ModuleType]:
         )
     for private, ours in _PRIVATE[name].items():
         found[f"{name}.{private}"] = found[f"{name}.{ours}"]
+        setattr(facade, private, found[f"{name}.{ours}"])  # for `from nd2 import _util`
     return found

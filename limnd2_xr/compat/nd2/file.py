@@ -80,7 +80,7 @@ class ND2File(FilePixels):
             Make it of a dask array rather than read pixels now.
         squeeze
             Leave out axes of length 1. Otherwise those that `sizes` lacks come first, in
-            the order P, T, Z, U, C, Y, X.
+            the order P, T, Z, C, Y, X.
         position
             Number or name of one stage position.
         copy

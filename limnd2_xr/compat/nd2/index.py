@@ -76,7 +76,7 @@ def index_file(path: Path) -> Record:
             shape=list(file.shape),
             axes="".join(file.sizes),
             binary=any("BinaryMetadata_v" in name for name in names),
-            rois="CustomData|RoiMetadata_v1!" in names,
+            rois=bool(file.rois),
             software_name=document.software.name,
             software_version=document.software.version,
             grabber=document.software.grabber,

@@ -29,7 +29,7 @@ __all__ = ["coords_of", "dask_array", "position_index", "xarray_array"]
 _BLOCK_NBYTES: Final = 2**22
 _OWN_BLOCK_NBYTES: Final = 2**20
 """Frames of this size have blocks of their own."""
-_MISSING_FIRST: Final = ("P", "T", "Z", "U", "C", "Y", "X")
+_MISSING_FIRST: Final = ("P", "T", "Z", "C", "Y", "X")
 """Order of the axes of length 1 that ``squeeze=False`` puts first."""
 
 
@@ -165,8 +165,6 @@ def coords_of(file: ND2File, *, squeeze: bool) -> dict[str, Any]:
             found["Z"] = np.arange(n) * step
         elif dim == "T":
             found["T"] = _times_ms(state)
-        elif dim == "U":
-            found["U"] = np.arange(n)
     if layout.samples > 1:
         names = ["Blue", "Green", "Red"]
         found[AXIS.RGB] = names[::-1] if is_legacy(state.document) else names

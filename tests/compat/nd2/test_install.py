@@ -1,0 +1,198 @@
+"""Packages that import nd2 run on the drop-in: bioio-nd2 unmodified, and the like."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import textwrap
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import nd2
+import nd2.structures
+import numpy as np
+import pytest
+import xarray as xr
+
+from limnd2_xr import compat
+from limnd2_xr.compat import nd2 as ours
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def run(script: str, *args: str) -> Any:
+    """Run a script in a process of its own and return the JSON that it prints."""
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(script), *args],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_install_refuses_and_replaces() -> None:
+    with pytest.raises(ValueError, match="there is a drop-in for 'nd2'"):
+        compat.install("tifffile")
+    with pytest.raises(RuntimeError, match="imported already"):
+        compat.install("nd2")
+    assert sys.modules["nd2"] is nd2
+    try:
+        assert compat.install("nd2", force=True) is ours
+        assert compat.install("nd2") is ours
+        import nd2 as found
+        from nd2 import _util, structures
+
+        assert found is ours
+        assert structures is ours.structures
+        assert _util.AXIS is ours.AXIS
+        assert sys.modules["nd2.structures"] is ours.structures
+    finally:
+        compat.uninstall("nd2")
+    assert sys.modules["nd2"] is nd2
+    assert sys.modules["nd2.structures"] is nd2.structures
+    compat.uninstall("nd2")
+
+
+def test_all_modules_of_the_package_are_found() -> None:
+    script = """
+        import json
+        from limnd2_xr.compat import install, uninstall
+        install("nd2")
+        import nd2, nd2.index, nd2.jobs, nd2.jobs.types, nd2.structures, nd2.tiff
+        from nd2._util import AXIS, TIME_KEY, VoxelSize
+        from nd2._binary import BinaryLayer
+        from nd2._nd2file import ND2File
+        names = [nd2.__name__, nd2.structures.__name__, nd2.ND2File.__module__]
+        same = ND2File is nd2.ND2File and BinaryLayer is nd2.BinaryLayer
+        uninstall("nd2")
+        import nd2 as real
+        print(json.dumps([names, same, real.__name__]))
+    """
+    names, same, real = run(script)
+    assert names[0] == "limnd2_xr.compat.nd2"
+    assert all(name.startswith("limnd2_xr.compat.nd2") for name in names)
+    assert same
+    assert real == "nd2"
+
+
+BIOIO = """
+    import hashlib, json, sys
+    import numpy as np
+    from limnd2_xr.compat import install
+    install("nd2")
+    from bioio_nd2 import Reader
+
+    def digest(array):
+        array = np.ascontiguousarray(np.squeeze(array))
+        return [str(array.dtype), array.shape, hashlib.sha1(array).hexdigest()]
+
+    found = {}
+    for path in sys.argv[1:]:
+        reader = Reader(path)
+        seen = found[path] = {"pixel": reader.physical_pixel_sizes, "scenes": {}}
+        for scene in reader.scenes:
+            reader.set_scene(scene)
+            seen["scenes"][scene] = {
+                "dims": reader.dims.order,
+                "data": digest(reader.data),
+                "delayed": digest(reader.dask_data.compute()),
+                "xarray": "".join(reader.xarray_data.dims),
+                "channels": reader.channel_names,
+                "part": digest(reader.get_image_data("YX", T=0, C=0, Z=0)),
+            }
+        seen["interval"] = reader.time_interval is None
+        seen["ome"] = len(reader.ome_metadata.images)
+        seen["standard"] = reader.standard_metadata.image_size_y
+        seen["times"] = reader.acquisition_times is not None
+    print(json.dumps(found))
+"""
+
+
+def digest(array: Any) -> list[Any]:
+    array = np.ascontiguousarray(np.squeeze(array))
+    name = hashlib.sha1(array, usedforsecurity=False).hexdigest()
+    return [str(array.dtype), list(array.shape), name]
+
+
+@pytest.mark.realdata
+@pytest.mark.slow
+def test_bioio_nd2_reads_every_sample(
+    real_file: Callable[[str], Path], made_file: Callable[[str], Path]
+) -> None:
+    folder = real_file("fluo_c4").parent.parent
+    files = {path.stem: path.parent.name for path in sorted(folder.glob("*/*.nd2"))}
+    find = {"real": real_file, "made": made_file}
+    paths = [str(find[kind](name)) for name, kind in files.items()]
+    read = run(BIOIO, *paths)
+    for path in paths:
+        found = read[path]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            dataset = xr.open_dataset(path, engine="nd2", cache=False)
+        with dataset:
+            image = dataset["image"]
+            sizes = image.sizes
+            assert len(found["scenes"]) == found["ome"] == sizes.get("P", 1)
+            assert found["standard"] == sizes["Y"]
+            for p, scene in enumerate(found["scenes"].values()):
+                one = image.isel(P=p) if "P" in image.dims else image
+                one = one.isel(S=slice(None, None, -1)) if "S" in one.dims else one
+                assert set(scene["dims"]) == set(scene["xarray"]) >= set("CYX")
+                # bioio-nd2 sorts axes of length 1 by their hashes
+                wanted = one.transpose(*[d for d in scene["dims"] if d in one.dims])
+                assert scene["data"] == digest(wanted.values)
+                assert scene["delayed"] == scene["data"]
+                firsts = [d for d in wanted.dims if d not in {"Y", "X"}]
+                first = wanted.isel(dict.fromkeys(firsts, 0))
+                assert scene["part"] == digest(first.values)
+                assert len(scene["channels"]) == sizes["C"]
+
+
+NAPARI = """
+    import json, sys
+    from limnd2_xr.compat import install
+    install("nd2")
+    import nd2
+
+    def get_reader(path):
+        return reader if nd2.is_supported_file(path) else None
+
+    def reader(path):
+        # a reader plugin of napari: one layer a channel, with colours and scale
+        file = nd2.ND2File(path)
+        array = file.to_xarray(delayed=True, copy=False)
+        scale = [getattr(file.voxel_size(), d.lower(), 1.0) for d in array.dims]
+        axis = array.dims.index(nd2.AXIS.CHANNEL)
+        channels = file.metadata.channels
+        meta = {
+            "name": [c.channel.name for c in channels],
+            "colormap": [c.channel.color.as_hex() for c in channels],
+            "channel_axis": axis,
+            "scale": scale[:axis] + scale[axis + 1 :],
+        }
+        return [(array.data, meta, "image")]
+
+    [(data, meta, kind)] = get_reader(sys.argv[1])(sys.argv[1])
+    print(json.dumps([data.shape, int(data[0, 0].sum().compute()), meta, kind]))
+"""
+
+
+@pytest.mark.realdata
+def test_a_plugin_in_the_style_of_napari(real_file: Any) -> None:
+    path = real_file("confocal_t3_z10_c2")
+    shape, total, meta, kind = run(NAPARI, str(path))
+    with nd2.ND2File(path) as file:
+        expected = file.asarray()
+        size = file.voxel_size()
+    assert tuple(shape) == expected.shape
+    assert total == int(expected[0, 0].sum(dtype=np.int64))
+    assert meta["name"] == ["5-FAM/pH 9.0", "FM 4-64/2% CHAPS"]
+    assert meta["scale"] == [1.0, size.z, size.y, size.x]
+    assert (meta["channel_axis"], kind) == (2, "image")
