@@ -37,6 +37,7 @@ def cases() -> Iterator[tuple[str, Case]]:
             sides={"nd2": nd2_files, "ours": our_files},
             repeats=1,
             extras={
+                "without coordinates of channels": our_files_without_channels,
                 "parallel=True": our_files_in_parallel,
                 "nd2 without labels": nd2_dask_files,
             },
@@ -122,6 +123,15 @@ def our_files(folder: Path, **more: Any) -> Work:
             return int(dataset["image"].size)
 
     return Work(run)
+
+
+def our_files_without_channels(folder: Path) -> Work:
+    """Take what all have in common from the first one."""
+    import xarray as xr
+
+    with xr.open_dataset(next(folder.glob("*.nd2")), engine="nd2") as first:
+        shared = [n for n, c in first.coords.items() if c.dims == ("C",) and n != "C"]
+    return our_files(folder, drop_variables=shared)
 
 
 def our_files_in_parallel(folder: Path) -> Work:

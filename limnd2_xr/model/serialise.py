@@ -109,7 +109,8 @@ def from_plain(hint: Any, plain: Any) -> Any:
 
 def _object(value: Any) -> dict[str, Any]:
     plain = {}
-    for name, default in _defaults(type(value)):
+    cls: Any = type(value)
+    for name, default in _defaults(cls):
         held = getattr(value, name)
         # by text too: -0.0 is not 0.0, 1 is not True
         if held is default or (held == default and repr(held) == repr(default)):

@@ -150,7 +150,7 @@ def test_by_coordinates(paths: list[Path]) -> None:
 
     options = {k: v for k, v in QUICK.items() if k != "concat_dim"}
     options |= {"combine": "by_coords", "full_dims": True}
-    with xr.open_mfdataset(reversed(paths), preprocess=named, **options) as many:
+    with xr.open_mfdataset(paths[::-1], preprocess=named, **options) as many:
         assert many["P"].values.tolist() == ["0", "1", "2"]
         np.testing.assert_array_equal(
             many["image"].isel(Z=0).transpose("P", ...).values, pixels()
