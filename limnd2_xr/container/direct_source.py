@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from limnd2_xr.container.fsspec_source import FsspecSource
 from limnd2_xr.container.http_transport import http_transport
 from limnd2_xr.container.obstore_transport import obstore_transport
 from limnd2_xr.container.redaction import Secrets
 from limnd2_xr.container.remote_failure import Elsewhere
 from limnd2_xr.container.remote_source import RemoteSource
+from limnd2_xr.errors import StaleFile
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Self
 
     from limnd2_xr.container.retrying import Retries
 
 __all__ = ["DirectSource"]
+
+T = TypeVar("T")
 
 _SWITCH = "LIMND2_XR_TRANSPORT"
 """Environment variable: ``fsspec`` has everything go through that."""
@@ -26,7 +30,10 @@ _SWITCH = "LIMND2_XR_TRANSPORT"
 class DirectSource(RemoteSource):
     """A file on HTTP(S), or on S3 where obstore is installed. Made by `maybe`."""
 
-    __slots__ = ()
+    __slots__ = ("_options", "_url")
+
+    _url: str
+    _options: Mapping[str, Any]
 
     @classmethod
     def maybe(
@@ -58,6 +65,21 @@ class DirectSource(RemoteSource):
         if transport is None:
             return None
         try:
-            return cls(transport, url, Secrets.of(url, options), retries)
+            source = cls(transport, url, Secrets.of(url, options), retries)
         except Elsewhere:
             return None
+        source._url, source._options = url, options
+        return source
+
+    def _call(self, request: Callable[[], T], offset: int | None) -> T:
+        try:
+            return super()._call(request, offset)
+        except Elsewhere:
+            if offset is None:
+                raise
+        # The process was forked since the file was opened.
+        with FsspecSource(self._url, self._options, self._retries) as other:
+            if other.stamp != self.stamp:
+                raise StaleFile("the file changed since it was opened", path=self.name)
+            self._transport = other._transport
+        return super()._call(request, offset)

@@ -108,6 +108,8 @@ class ObstoreTransport(BaseTransport):
     def _get(self, start: int, stop: int) -> Any:
         import obstore
 
+        if os.getpid() != _first_user:
+            raise Elsewhere("obstore does not work in a forked process")
         options: Any = {"range": (start, stop)}
         if self._version is not None and self._version.etag:
             options["if_match"] = self._version.etag

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import pickle
+import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -96,16 +98,38 @@ def test_s3_from_another_process(moto: str, content: bytes) -> None:
         assert pool.submit(read_far, spec).result(60) == content[FAR : FAR + 50]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="processes are not forked there")
-@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
-def test_obstore_is_not_used_in_forked_processes(
-    moto: str, monkeypatch: pytest.MonkeyPatch
+FORKS = """
+import os, sys
+from limnd2_xr.container.source import DirectSource, SourceSpec
+
+url, address, secret = sys.argv[1:]
+options = {"key": "AKIAIOSFODNN7EXAMPLE", "secret": secret, "endpoint_url": address}
+spec = SourceSpec.of(url, options)
+source = spec.open()
+assert isinstance(source, DirectSource)
+before = source.read_at(200_000, 50)
+child = os.fork()
+if not child:
+    again = spec.open()
+    assert not isinstance(again, DirectSource)
+    same = before == source.read_at(200_000, 50) == again.read_at(200_000, 50)
+    os._exit(0 if same else 1)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+def test_forked_processes_read_what_was_opened_before(
+    moto: str, content: bytes
 ) -> None:
-    """Its threads do not survive the fork: reading would wait for ever."""
+    """The threads of obstore do not survive the fork: it would be waited for them."""
     pytest.importorskip("obstore")
-    assert obstore_transport.obstore_transport(URL, credentials(moto)) is not None
-    monkeypatch.setattr(obstore_transport, "_first_user", -1)
-    assert obstore_transport.obstore_transport(URL, credentials(moto)) is None
+    store(moto, content)
+    command = [sys.executable, "-W", "ignore", "-c", FORKS, URL, moto, SECRET]
+    done = subprocess.run(  # noqa: S603
+        command, timeout=60, check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_s3_with_the_credentials_of_the_environment(
