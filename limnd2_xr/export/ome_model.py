@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -83,8 +84,6 @@ def ome_of(source: ExportImage, *, annotations: bool = True) -> OME:
     """
     from ome_types import OME
 
-    from limnd2_xr import __version__
-
     positions = list(source.positions())
     instrument = OmeInstrument.of(source.channels)
     recorded = recorded_values(source)
@@ -103,7 +102,7 @@ def ome_of(source: ExportImage, *, annotations: bool = True) -> OME:
     for number, ids in rois.by_image.items():
         images[number].roi_refs.extend(_roi_refs(ids))
     return OME(
-        creator=f"limnd2-xr {__version__}",
+        creator=f"limnd2-xr {version('limnd2-xr')}",
         instruments=[instrument.instrument],
         images=images,
         plates=ome_plates(source, positions),

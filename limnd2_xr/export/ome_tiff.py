@@ -7,6 +7,7 @@ is complete.
 
 from __future__ import annotations
 
+import math
 import threading
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -181,9 +182,11 @@ class _Options:
     @property
     def row_unit(self) -> int:
         """Rows that a group of rows must be a multiple of, to be whole at each level."""
-        whole = self.levels[0]
-        rows = 1 if whole.is_contiguous else whole.rows
-        return int(rows << (len(self.levels) - 1))
+        units = (
+            (1 if level.is_contiguous else level.rows) << number
+            for number, level in enumerate(self.levels)
+        )
+        return min(math.lcm(*units), self.levels[0].height)
 
 
 class _Told:

@@ -110,7 +110,8 @@ class TiffFile:
     def __init__(self, path: Path, spec: TiffSpec, *, bigtiff: bool) -> None:
         self._spec = spec
         self._contiguous = _write_structure(path, spec, bigtiff=bigtiff)
-        self._tables = [] if self._contiguous else _find_tables(path, spec)
+        plain = len(self._contiguous) == len(spec.levels)
+        self._tables = {} if plain else _find_tables(path, spec)
         shapes = [(spec.pages, level.count) for level in spec.levels]
         self._offsets = [np.zeros(shape, np.uint64) for shape in shapes]
         self._sizes = [np.zeros(shape, np.uint64) for shape in shapes]
@@ -144,7 +145,7 @@ class TiffFile:
             Of shape (rows, width) or (rows, width, samples).
         """
         segments = self._spec.levels[level]
-        if self._contiguous:
+        if level in self._contiguous:
             row_nbytes = segments.page_nbytes // segments.height
             at = self._contiguous[level] + page * segments.page_nbytes
             plain = np.ascontiguousarray(pixels, segments.dtype)
@@ -163,7 +164,7 @@ class TiffFile:
 
     def finish(self) -> None:
         """Enter where the segments lie; to be called when all are there."""
-        for level, tables in enumerate(self._tables):
+        for level, tables in self._tables.items():
             for page, (offsets, sizes) in enumerate(tables):
                 for table, values in (
                     (offsets, self._offsets[level][page]),
@@ -178,11 +179,11 @@ class TiffFile:
                     )
 
 
-def _write_structure(path: Path, spec: TiffSpec, *, bigtiff: bool) -> list[int]:
-    """Write everything but pixels; return where those of each level begin, if plain."""
+def _write_structure(path: Path, spec: TiffSpec, *, bigtiff: bool) -> dict[int, int]:
+    """Write everything but pixels; return where those of each plain level begin."""
     from tifffile import TiffWriter
 
-    found = []
+    found = {}
     with TiffWriter(
         path, bigtiff=bigtiff, byteorder="<", ome=False, shaped=False
     ) as tif:
@@ -215,7 +216,7 @@ def _write_structure(path: Path, spec: TiffSpec, *, bigtiff: bool) -> list[int]:
                 **told,
             )
             if place is not None:
-                found.append(place[0])
+                found[number] = place[0]
     return found
 
 
@@ -229,19 +230,24 @@ def _resolution(spec: TiffSpec, level: int) -> tuple[float, float] | None:
     return 1e4 / (x_um * 2**level), 1e4 / (y_um * 2**level)
 
 
-def _find_tables(path: Path, spec: TiffSpec) -> list[list[tuple[_Table, _Table]]]:
-    """Find where the directories of each level list offsets and sizes."""
+def _find_tables(path: Path, spec: TiffSpec) -> dict[int, list[tuple[_Table, _Table]]]:
+    """Find where the directories of each level that is cut list offsets and sizes."""
     import tifffile
 
-    found: list[list[tuple[_Table, _Table]]] = [[] for _ in spec.levels]
+    found: dict[int, list[tuple[_Table, _Table]]] = {
+        number: []
+        for number, level in enumerate(spec.levels)
+        if not level.is_contiguous
+    }
     with tifffile.TiffFile(path) as tif:
         tif.pages.useframes = False
         for page in tif.pages:
             copies = page.pages if len(spec.levels) > 1 else None
             for level, directory in enumerate((page, *(copies or ()))):
-                found[level].append(
-                    (_table(directory, _OFFSETS), _table(directory, _COUNTS))
-                )
+                if level in found:
+                    found[level].append(
+                        (_table(directory, _OFFSETS), _table(directory, _COUNTS))
+                    )
     return found
 
 

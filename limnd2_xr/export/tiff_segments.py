@@ -128,8 +128,9 @@ class Segments:
 
     @property
     def is_contiguous(self) -> bool:
-        """Whether a page is one strip of plain pixels."""
-        return self.tile is None and self.compression is None
+        """Whether a page is one strip or tile of plain pixels."""
+        whole = self.tile is None or self.tile == (self.height, self.width)
+        return whole and self.compression is None
 
     @property
     def page_nbytes(self) -> int:

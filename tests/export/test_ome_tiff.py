@@ -129,6 +129,7 @@ def test_any_size_and_any_part_of_it(
     image = random("ZYX", dtype, Y=height, X=width)
     path = tmp_path_factory.mktemp("any") / "a.ome.tif"
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("limnd2_xr.export.tiff_segments._STRIP_NBYTES", 200)
         # Groups of some rows, as of frames too large for one.
         patch.setattr(
             "limnd2_xr.export.ome_tiff.frame_groups",
@@ -138,6 +139,13 @@ def test_any_size_and_any_part_of_it(
         )
         image.nd2.to_ome_tiff(path, pyramid=levels, tile=tile, compression=compression)
     check(path, image, 1 + levels)
+
+
+@pytest.mark.parametrize("levels", [0, 1, 2])
+def test_a_page_or_a_copy_that_is_one_tile(levels: int, tmp_path: Path) -> None:
+    image = random("TYX", Y=64, X=64)
+    image.nd2.to_ome_tiff(tmp_path / "a.ome.tif", tile=64 >> levels, pyramid=2)
+    check(tmp_path / "a.ome.tif", image, 3)
 
 
 @pytest.mark.parametrize("chunks", [{"T": 1}, {"T": 2, "P": 2, "Y": 16}, {"C": 1}])
