@@ -21,7 +21,7 @@ from limnd2_xr.conversion.opening import READERS, found_files, open_images
 from limnd2_xr.conversion.plan import ConversionPlan, PlannedInput, described_plan
 from limnd2_xr.conversion.sequence import image_of_files, image_of_positions
 from limnd2_xr.conversion.settings import ConversionSettings, described_by_settings
-from limnd2_xr.conversion.source_image import Reading
+from limnd2_xr.conversion.source_image import Reading, check_size
 from limnd2_xr.errors import Nd2Error, UnsupportedDtype, warn_user
 from limnd2_xr.frames.packing import check_dtype
 
@@ -324,6 +324,9 @@ def _as_stored(source: SourceImage) -> SourceImage:
 def _described(source: SourceImage, settings: ConversionSettings) -> xr.DataArray:
     """Return an image with the coordinates that fit it, and the attributes."""
     pixels = arranged(source.pixels)
+    check_size(
+        [str(dim) for dim in pixels.dims], pixels.shape, pixels.dtype, source.path
+    )
     if not pixels.size:
         raise Nd2Error(f"the image is empty: {dict(pixels.sizes)}", path=source.path)
     sizes = {str(dim): size for dim, size in pixels.sizes.items()}

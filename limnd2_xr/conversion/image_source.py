@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -11,6 +12,7 @@ from limnd2_xr.conversion.lazy_images import OuterArray, lazy
 from limnd2_xr.conversion.source_image import (
     Reading,
     SourceImage,
+    check_size,
     checked_dims,
     without_alpha,
 )
@@ -18,7 +20,6 @@ from limnd2_xr.errors import Nd2Error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -29,6 +30,8 @@ IMAGE_SUFFIXES: Final = (".png", ".jpg", ".jpeg")
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _SAMPLES: Final = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
 """Of a pixel, by the colour type of a PNG."""
+_MAX_RATIO: Final = 2000
+"""Deflate makes a thousand bytes of one at most."""
 _HEAD: Final = 2**20
 """A JPEG says within so many bytes how large it is."""
 
@@ -60,22 +63,29 @@ def open_picture(path: Path, reading: Reading) -> list[SourceImage]:
     dims: tuple[str, ...] = ("Y", "X", "S")[: len(shape)]
     if reading.dims is not None:
         dims = checked_dims(reading.dims, len(shape), name)
-    pixels = lazy(dims, _Picture(name, shape, dtype))
+    nbytes = path.stat().st_size if kind == "PNG" else None
+    check_size(dims, shape, dtype, name, file_nbytes=nbytes, ratio=_MAX_RATIO)
+    pixels = lazy(dims, _Picture(name, shape, dtype, kind))
     pixels, notes = without_alpha(pixels, name, drop_alpha=reading.drop_alpha)
     return [SourceImage(pixels=pixels, path=name, format=kind, notes=notes)]
 
 
 class _Picture(OuterArray):
-    def __init__(self, path: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    def __init__(
+        self, path: str, shape: tuple[int, ...], dtype: np.dtype[Any], kind: str
+    ) -> None:
         self._path = path
+        self._kind = kind
         self.shape = shape
         self.dtype = dtype
 
     def read(self, indices: Sequence[NDArray[np.int64]]) -> NDArray[Any]:
         import imagecodecs
 
+        is_png = self._kind == "PNG"
+        decode = imagecodecs.png_decode if is_png else imagecodecs.jpeg_decode
         try:
-            decoded = np.asarray(imagecodecs.imread(self._path))
+            decoded = np.asarray(decode(Path(self._path).read_bytes()))
         except (MemoryError, OSError):
             raise
         except Exception as error:
@@ -118,6 +128,11 @@ def _jpeg(head: bytes, path: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
         # The markers of frames, but for tables and arithmetic conditioning.
         if 0xC0 <= marker <= 0xCF and marker not in {0xC4, 0xC8, 0xCC}:
             bits, height, width, samples = struct.unpack_from(">BHHB", head, at + 4)
+            if samples not in {1, 3}:
+                raise Nd2Error(
+                    f"a JPEG of {samples} samples a pixel, as CMYK has: convert it to RGB",
+                    path=path,
+                )
             shape = (height, width) if samples == 1 else (height, width, samples)
             return shape, np.dtype("uint16" if bits > 8 else "uint8")
         at += 2 + int.from_bytes(head[at + 2 : at + 4], "big")

@@ -11,6 +11,7 @@ import xarray as xr
 from limnd2_xr.arrays.attrs import METADATA_ATTR
 from limnd2_xr.arrays.units import in_unit, moment_of
 from limnd2_xr.conversion.ome_xml import Element, parse_ome
+from limnd2_xr.conversion.source_image import check_size
 from limnd2_xr.errors import Nd2Error
 from limnd2_xr.model.channels import channel_names, unique_names
 from limnd2_xr.model.document import Nd2Document
@@ -87,6 +88,18 @@ class OmeImage:
     def name(self) -> str:
         """Name of the place where it was taken, else of the image."""
         return self.image.first("StageLabel").get("Name") or self.image.get("Name")
+
+    def check_size(self, path: str) -> None:
+        """Refuse sizes that nobody means, of the file `path`.
+
+        Raises
+        ------
+        Nd2Error
+            If it is larger than any image.
+        """
+        pixels = self.image.first("Pixels")
+        sizes = {dim: max(1, _index(pixels.get(f"Size{dim}"))) for dim in "TZCYX"}
+        check_size(tuple(sizes), tuple(sizes.values()), np.dtype("u1"), path)
 
     def describe(self, sizes: Mapping[str, int]) -> OmeDescription:
         """Return coordinates and attributes.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -9,11 +10,26 @@ from typing import TYPE_CHECKING, Any, Final
 from limnd2_xr.errors import Nd2Error
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
     import xarray as xr
 
-__all__ = ["Reading", "SourceImage", "checked_dims", "natural_key", "without_alpha"]
+__all__ = [
+    "Reading",
+    "SourceImage",
+    "check_size",
+    "checked_dims",
+    "natural_key",
+    "without_alpha",
+]
 
 _DIMS: Final = frozenset("TPZCYXS")
+_FRAME_DIMS: Final = frozenset("CYXS")
+_MAX_SIDE: Final = 2**24
+_MAX_FRAME_NBYTES: Final = 2**34
+_MAX_FRAMES: Final = 10_000_000
+_SMALL: Final = 2**26
 _PART: Final = re.compile(r"(\d+)")
 
 
@@ -106,6 +122,55 @@ def checked_dims(dims: str, ndim: int, path: str) -> tuple[str, ...]:
             f"dims {dims!r} are {len(letters)}, but the array has {ndim}", path=path
         )
     return letters
+
+
+def check_size(
+    dims: Sequence[str],
+    shape: Sequence[int],
+    dtype: np.dtype[Any],
+    path: str,
+    *,
+    file_nbytes: int | None = None,
+    ratio: int = 100_000,
+) -> None:
+    """Refuse sizes that nobody means, before memory is taken for them.
+
+    Parameters
+    ----------
+    dims, shape, dtype
+        Of an image.
+    path
+        File that says so.
+    file_nbytes
+        Size of that file, if all pixels are in it.
+    ratio
+        How many bytes a byte of the file can stand for.
+
+    Raises
+    ------
+    Nd2Error
+        If it is larger than any image, or than what such a file can hold.
+    """
+    sizes = dict(zip(dims, shape, strict=True))
+    inner = math.prod(n for dim, n in sizes.items() if dim in _FRAME_DIMS)
+    frame = inner * dtype.itemsize
+    frames = math.prod(n for dim, n in sizes.items() if dim not in _FRAME_DIMS)
+    words = " ".join(f"{dim}{n}" for dim, n in sizes.items())
+    if (
+        max(sizes.get("Y", 0), sizes.get("X", 0)) > _MAX_SIDE
+        or frame > _MAX_FRAME_NBYTES
+        or frames > _MAX_FRAMES
+    ):
+        raise Nd2Error(
+            f"an image of {words} {dtype} is too large: frames may have "
+            f"{_MAX_FRAME_NBYTES >> 30} GiB, a file {_MAX_FRAMES} of them",
+            path=path,
+        )
+    if file_nbytes is not None and frame > _SMALL + ratio * file_nbytes:
+        raise Nd2Error(
+            f"damaged: a file of {file_nbytes} bytes says that it holds {words} {dtype}",
+            path=path,
+        )
 
 
 def without_alpha(

@@ -20,6 +20,7 @@ from limnd2_xr.conversion.ome_image import described_by_ome
 from limnd2_xr.conversion.source_image import (
     Reading,
     SourceImage,
+    check_size,
     checked_dims,
     without_alpha,
 )
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from typing import Self
 
     from numpy.typing import NDArray
+
+    from limnd2_xr.conversion.ome_described import OmeImage
 
 __all__ = ["is_tiff", "open_tiff"]
 
@@ -73,6 +76,12 @@ def open_tiff(
 
 
 def _images(file: _File, tiff: Any, reading: Reading) -> list[SourceImage]:
+    described: tuple[OmeImage, ...] = ()
+    if tiff.is_ome and tiff.ome_metadata:
+        # Before tifffile believes what it says of sizes.
+        described = ome_images(tiff.ome_metadata)
+        for image in described:
+            image.check_size(file.path)
     found = [
         _image(file, tiff, number, reading)
         for number in range(len(tiff.series))
@@ -81,8 +90,7 @@ def _images(file: _File, tiff: Any, reading: Reading) -> list[SourceImage]:
     if not found:
         number = f", and no {reading.series}" if reading.series is not None else ""
         raise Nd2Error(f"the file has {len(tiff.series)} images{number}")
-    ome = tiff.ome_metadata if tiff.is_ome else None
-    return _with_ome(found, ome, reading) if ome else found
+    return _with_ome(found, described, reading) if described else found
 
 
 class _Complaints(logging.Handler):
@@ -233,6 +241,10 @@ def _image(file: _File, tiff: Any, number: int, reading: Reading) -> SourceImage
     photometric = getattr(page.photometric, "name", str(page.photometric))
     dims, notes = _dims(series, photometric, reading, file.path)
     notes = (*notes, *_absent(series, reading, file.path))
+    nbytes = tiff.filehandle.size if series.kind != "ome" else None
+    check_size(
+        dims, series.shape, np.dtype(series.dtype), file.path, file_nbytes=nbytes
+    )
     pixels = lazy(dims, _Series(file, number, series))
     pixels, dropped = without_alpha(pixels, file.path, drop_alpha=reading.drop_alpha)
     notes = (*notes, *dropped)
@@ -300,9 +312,8 @@ def _absent(series: Any, reading: Reading, path: str) -> tuple[str, ...]:
 
 
 def _with_ome(
-    found: list[SourceImage], text: str, reading: Reading
+    found: list[SourceImage], described: tuple[OmeImage, ...], reading: Reading
 ) -> list[SourceImage]:
-    described = ome_images(text)
     if reading.series is not None:
         described = described[reading.series : reading.series + 1]
     if len(described) != len(found):

@@ -21,7 +21,12 @@ from limnd2_xr.conversion.ngff_described import (
 )
 from limnd2_xr.conversion.ome_described import ome_images
 from limnd2_xr.conversion.ome_image import described_by_ome
-from limnd2_xr.conversion.source_image import Reading, SourceImage, checked_dims
+from limnd2_xr.conversion.source_image import (
+    Reading,
+    SourceImage,
+    check_size,
+    checked_dims,
+)
 from limnd2_xr.errors import Nd2Error
 
 if TYPE_CHECKING:
@@ -233,6 +238,7 @@ def _multiscale(group: Any, path: str, part: str, reading: Reading) -> SourceIma
     )
     if reading.colours and "S" not in dims and array.shape[dims.index("C")] == 3:
         dims = tuple("S" if dim == "C" else dim for dim in dims)
+    check_size(dims, array.shape, np.dtype(array.dtype), path)
     pixels = lazy(dims, _ZarrPixels(array))
     sizes = {str(dim): size for dim, size in pixels.sizes.items()}
     # A dim of length 1 that every image of OME-Zarr 0.4 used to have is no loop.

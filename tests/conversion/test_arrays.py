@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import struct
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import imagecodecs
@@ -209,6 +211,45 @@ def test_jpeg(samples: int, tmp_path: Path, converted: Convert, pixels: Pixels) 
     path.write_bytes(imagecodecs.jpeg_encode(data, level=90))
     decoded = imagecodecs.jpeg_decode(path.read_bytes())
     np.testing.assert_array_equal(converted(path)["image"][0], decoded)
+
+
+def chunk(name: bytes, data: bytes) -> bytes:
+    checksum = zlib.crc32(name + data).to_bytes(4, "big")
+    return len(data).to_bytes(4, "big") + name + data + checksum
+
+
+@pytest.mark.parametrize(
+    ("side", "reason"), [(2**31 - 1, "too large"), (60_000, "66 b")]
+)
+def test_a_picture_that_says_it_is_huge(
+    side: int, reason: str, tmp_path: Path, converted: Convert
+) -> None:
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0))
+    data = chunk(b"IDAT", zlib.compress(b"0")) + chunk(b"IEND", b"")
+    path = tmp_path / "huge.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + data)
+    with pytest.raises(Nd2Error, match=rf"huge\.png.*{reason}"):
+        converted(path)
+
+
+def test_a_store_that_says_it_is_huge(tmp_path: Path, converted: Convert) -> None:
+    path = tmp_path / "a.zarr"
+    for shape in ((2**40, 20, 40), (2, 2**40, 4), (2, 2**23, 2**23)):
+        zarr.create_array(
+            path, shape=shape, chunks=(1, 20, 40), dtype="uint16", overwrite=True
+        )
+        with pytest.raises(Nd2Error, match=r"a\.zarr.*too large"):
+            converted(path, dims="TYX")
+
+
+def test_cmyk_is_refused(tmp_path: Path, converted: Convert, pixels: Pixels) -> None:
+    path = tmp_path / "a.jpg"
+    data = bytearray(imagecodecs.jpeg_encode(pixels(20, 40, 3, dtype="uint8")))
+    # Samples a pixel, in the header of the frame.
+    data[data.index(b"\xff\xc0") + 9] = 4
+    path.write_bytes(data)
+    with pytest.raises(Nd2Error, match=r"a\.jpg: a JPEG of 4 samples a pixel, as CMYK"):
+        converted(path, drop_alpha=True)
 
 
 def test_pictures_in_a_sequence(

@@ -160,6 +160,15 @@ def test_a_colour_image_has_no_wavelengths(
     assert ds["C"].values.tolist() == ["H&E"]
 
 
+def test_an_ome_tiff_that_says_it_is_huge(tmp_path: Path, converted: Convert) -> None:
+    text = OME.replace('SizeT="2"', 'SizeT="999999999"')
+    path = tmp_path / "a.ome.tif"
+    data = np.zeros((8, 20, 40), "uint16")
+    tifffile.imwrite(path, data, description=text.encode(), metadata=None)
+    with pytest.raises(Nd2Error, match=r"a\.ome\.tif.*too large"):
+        converted(path)
+
+
 def test_entities_are_refused() -> None:
     bomb = '<!DOCTYPE a [<!ENTITY b "bb"><!ENTITY c "&b;&b;">]><OME><Image/></OME>'
     with pytest.raises(Nd2Error, match="document type"):
