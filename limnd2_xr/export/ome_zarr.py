@@ -199,9 +199,7 @@ def _run(
     from dask.threaded import get as threaded_get
 
     options: dict[str, Any] = {}
-    if all(
-        image.pixels is None or image.pixels.chunks is None for image in plan.exports
-    ):
+    if not plan.is_dask:
         threads = max(get_threads(), _REMOTE_THREADS) if is_remote else get_threads()
         # By its name dask would look for a cluster first, and import what that takes.
         options = {"scheduler": threaded_get, "num_workers": threads}

@@ -9,8 +9,10 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 import xarray as xr
+from xarray.core import indexing
 
 from limnd2_xr.arrays.dataset import image_of
+from limnd2_xr.arrays.lazy import FrameArray
 from limnd2_xr.arrays.opened_pixels import opened_pixels
 from limnd2_xr.errors import Nd2Error, warn_user
 from limnd2_xr.export.ngff_axes import axes_of, report_axes
@@ -73,6 +75,8 @@ class ExportPlan:
     """Images and labels, with their pixels."""
     digest: str
     """Equal for the same pixels and options."""
+    is_dask: bool
+    """Whether the image was a dask array, to be computed as others are."""
 
     def without_pixels(self) -> ExportPlan:
         """Return the plan as far as it is needed to finish."""
@@ -114,15 +118,17 @@ def plan_export(
     names = node_names([str(name) for name in layers])
     groups: list[ImageGroup] = []
     exports: list[ImageExport] = []
+    pixels = _pixels(image)
     for place in layout.images:
-        made = _Image(image.isel(place.index), place, sizes, options)
+        part = pixels.isel(place.index)
+        made = _Image(image.isel(place.index), part, place, sizes, options)
         group, export = made.group(len(exports))
         exports.append(export)
         found = []
         for node, (title, layer) in zip(names, layers.items(), strict=True):
             index = {dim: at for dim, at in place.index.items() if dim in layer.dims}
-            part = layer.isel(index)
-            label, export = made.label(part, node, str(title), len(exports))
+            chosen = layer.isel(index)
+            label, export = made.label(chosen, node, str(title), len(exports))
             exports.append(export)
             found.append(label)
         groups.append(replace(group, labels=tuple(found)))
@@ -142,6 +148,7 @@ def plan_export(
         files=_ome_files(dataset) if layout.kind == "series" else {},
         exports=tuple(exports),
         digest=digest,
+        is_dask=image.chunks is not None,
     )
 
 
@@ -150,6 +157,7 @@ class _Image:
     """One image of one position, about to be described."""
 
     image: xr.DataArray
+    pixels: xr.Variable
     place: ImagePlace
     sizes: tuple[tuple[int, int], ...]
     options: OmeZarrOptions
@@ -165,7 +173,7 @@ class _Image:
             display=ChannelDisplay.of(self.image),
         )
         export = ImageExport.of(
-            self.image.variable,
+            self.pixels,
             self._levels(axes, self.image, self.place.path),
             "mean",
             number=number,
@@ -331,6 +339,20 @@ def _image(dataset: xr.Dataset) -> xr.DataArray:
             'ds.astype("uint8")'
         )
     return image
+
+
+def _pixels(image: xr.DataArray) -> xr.Variable:
+    """Return the pixels, those of a file without the blocks that somebody gave them.
+
+    Blocks of dask are larger than those of an export have to be, and are read whole.
+    """
+    opened = opened_pixels(image)
+    if image.chunks is None or opened is None or not opened.is_whole:
+        return image.variable
+    if opened.state.dims != image.dims:
+        return image.variable
+    lazy = indexing.LazilyIndexedArray(FrameArray(opened.manager, opened.state))
+    return xr.Variable(image.dims, lazy)
 
 
 def _labels(

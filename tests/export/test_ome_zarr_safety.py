@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 from typing import TYPE_CHECKING, Any
 
 import dask
@@ -23,7 +22,6 @@ from limnd2_xr.testing.synthetic import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 VICTIMS_IMPORT = (
@@ -61,9 +59,8 @@ def target(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def _tiny_blocks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _tiny_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("limnd2_xr.export.zarr_blocks.BLOCK_NBYTES", 1)
-    yield
 
 
 def break_after(monkeypatch: pytest.MonkeyPatch, puts: int, error: Any) -> None:
@@ -240,7 +237,7 @@ def test_a_killed_export_that_is_continued_equals_an_undisturbed_one(
 
     assert run(whole)
     expected = files_of(whole)
-    rng = random.Random(7)
+    rng = np.random.default_rng(7)
     partial = target.with_name("a.partial")
     half_done = 0
     for kill in range(KILLS):
