@@ -73,13 +73,13 @@ def struct(cls: type[_T] | None = None, *, choose: Choose | None = None) -> _T |
     return stored
 
 
-def structs(cls: type[_T], name: str = "") -> list[_T]:
+def structs(cls: type[_T] | None = None, name: str = "") -> list[_T]:
     """Declare a field that is a list of structs.
 
     Parameters
     ----------
     cls
-        Class of each.
+        Class of each; that of the struct itself if none is given.
     name
         How an item is called that was not in the file: ``"a{}"`` is filled with its
         number.
@@ -131,7 +131,7 @@ class StoredStruct(Mapping[str, Any]):
         values: dict[str, Any] = {"_stored": tree}
         for entry in _entries(cls):
             if entry.name in tree:
-                values[entry.name] = _parsed(entry, tree)
+                values[entry.name] = _parsed(cls, entry, tree)
         return cls(**values)
 
     def to_tree(self) -> Level:
@@ -148,8 +148,9 @@ class StoredStruct(Mapping[str, Any]):
                 elif name not in out:
                     _add(out, own[name], getattr(self, name), stored)
         for name, entry in own.items():
-            if name not in out:
-                _add(out, entry, getattr(self, name), None)
+            value = getattr(self, name)
+            if name not in out and (stored is None or value != _default(entry)):
+                _add(out, entry, value, None)
         return out
 
     def to_lv(self) -> bytes:
@@ -204,7 +205,7 @@ def _class_in(entry: Field[Any], around: Level) -> type[StoredStruct] | None:
     return choose(around) if choose is not None else found
 
 
-def _parsed(entry: Field[Any], tree: Level) -> Any:
+def _parsed(cls: type[StoredStruct], entry: Field[Any], tree: Level) -> Any:
     """Value of a field; its default where something else is stored under its name."""
     value: Value = tree[entry.name]
     meta = entry.metadata
@@ -217,9 +218,10 @@ def _parsed(entry: Field[Any], tree: Level) -> Any:
     if not isinstance(value, Level):
         return _default(entry)
     if "items" in meta:
-        return [meta["items"]._of(child) for child in value.levels()]
-    cls = _class_in(entry, tree)
-    return cls._of(value) if cls is not None else None
+        item = meta["items"] or cls
+        return [item._of(unwrap(child)) for child in value.levels()]
+    inner = _class_in(entry, tree)
+    return inner._of(unwrap(value)) if inner is not None else None
 
 
 def _add(out: Level, entry: Field[Any], value: Any, stored: Level | None) -> None:
