@@ -129,6 +129,10 @@ def open_images(
         At least one.
     """
     kind = _kind(path) if reading.reader == "auto" else reading.reader
+    if "://" in path and kind not in {"zarr", "nd2", "bioio"}:
+        raise ValueError(
+            f"{path} is not on this machine: copy it here, and convert that"
+        )
     needed, extra = _NEEDS.get(kind, ("", ""))
     if needed and find_spec(needed) is None:
         raise UnsupportedFeature(
@@ -165,6 +169,8 @@ def _kind(path: str) -> str:
         return "netcdf"
     if is_zarr(path):
         return "zarr"
+    if name.endswith((".tif", ".tiff")):
+        return "tiff"
     # The formats of many cameras and scanners are TIFF inside.
     return "tiff" if is_tiff(path) else "bioio"
 

@@ -83,7 +83,9 @@ def image_of_files(grid: FileGrid, reading: Reading, stack: ExitStack) -> Source
     if inner:
         raise Nd2Error(
             f"each file has a dim {', '.join(sorted(inner))} of its own, which the names "
-            "tell, too",
+            "tell, too"
+            + "; an OME-TIFF of many files is converted by naming one of them"
+            * (first.format == "OME-TIFF"),
             path=first.path,
         )
     _check_alike([images[place] for place, _ in present])

@@ -143,8 +143,13 @@ class _File:
             if self._tiff is None:
                 try:
                     self._tiff = tifffile.TiffFile(self.path)
-                except tifffile.TiffFileError as error:
-                    raise Nd2Error(str(error), path=self.path) from error
+                except (MemoryError, OSError):
+                    raise
+                except Exception as error:
+                    # Whatever comes of parsing bytes that are none of TIFF.
+                    raise Nd2Error(
+                        f"not readable as TIFF: {error}", path=self.path
+                    ) from error
                 self._tiff.filehandle.set_lock(True)
             self._users += 1
         try:

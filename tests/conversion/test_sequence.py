@@ -155,6 +155,12 @@ def test_files_that_were_named_have_to_fit(folder: Path, converted: Convert) -> 
         converted(folder / "none*.tif")
 
 
+def test_files_on_other_machines_are_not_fetched(converted: Convert) -> None:
+    for name in ("a.tif", "a.png", "a.nc"):
+        with pytest.raises(ValueError, match="not on this machine"):
+            converted(f"http://127.0.0.1:9/{name}")
+
+
 def test_several_files_need_to_be_told_apart(folder: Path, converted: Convert) -> None:
     with pytest.raises(ValueError, match=r"12 files, from .*--pattern.*--along"):
         converted(folder)

@@ -236,6 +236,9 @@ def test_an_image_in_many_files(
     np.testing.assert_array_equal(ds["image"][:, 0], data)
     assert ds["C"].values.tolist() == ["GFP"]
 
+    with pytest.raises(Nd2Error, match="by naming one of them"):
+        converted(f"{tmp_path}/t{{T}}.ome.tif")
+
     (tmp_path / "t1.ome.tif").unlink()
     with pytest.raises(Nd2Error, match=r"1 of 3 planes.*--fill-missing"):
         converted(tmp_path / "t0.ome.tif")
