@@ -140,13 +140,12 @@ class StoredStruct(Mapping[str, Any]):
         own = {entry.name: entry for entry in _entries(type(self))}
         stored = self._stored
         if stored is not None:
-            for name, kind, value in zip(
-                stored.names, stored.kinds, stored.values, strict=True
-            ):
-                if name not in own:
-                    out.add(name, kind, value)
-                elif name not in out:
+            last = {name: at for at, name in enumerate(stored.names)}
+            for at, name in enumerate(stored.names):
+                if name in own and at == last[name]:  # of repeated ones the last counts
                     _add(out, own[name], getattr(self, name), stored)
+                else:
+                    out.add(name, stored.kinds[at], stored.values[at])
         for name, entry in own.items():
             value = getattr(self, name)
             if name not in out and (stored is None or value != _default(entry)):
