@@ -281,7 +281,7 @@ class SampleSettings(StoredStruct):
         camera = self.pCameraSetting
         if camera is None:
             return ""
-        return camera.CameraFamilyName or camera.CameraUserName
+        return camera.CameraUserName or camera.CameraFamilyName
 
     @property
     def microscopeName(self) -> str:
