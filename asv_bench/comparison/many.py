@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -62,19 +63,24 @@ assert ("limnd2_xr" in sys.modules) == (sys.argv[1] != "nd2")
 
 def engines_of_others(path: Path) -> Work:
     """List the engines without the entry point of this package, in a new process."""
-    del path
-    return _listing("nd2")
+    return _listing(path, without="nd2")
 
 
 def all_engines(path: Path) -> Work:
     """List them with it."""
-    del path
-    return _listing("none of this name")
+    return _listing(path, without="none of this name")
 
 
-def _listing(without: str) -> Work:
+def _listing(folder: Path, *, without: str) -> Work:
     command = [sys.executable, "-c", _ENGINES, without]
-    return Work(lambda: subprocess.run(command, check=True).returncode)
+    # Compiled once, as installed packages are, wherever this one lies.
+    environment = dict(os.environ, PYTHONPYCACHEPREFIX=str(folder / "compiled"))
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+
+    def run() -> int:
+        return subprocess.run(command, check=True, env=environment).returncode
+
+    return Work(run)
 
 
 # ---- many files -----------------------------------------------------------------------
