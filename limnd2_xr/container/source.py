@@ -17,8 +17,6 @@ from limnd2_xr.container.byte_source import (
     WritableBuffer,
     observe_reads,
 )
-from limnd2_xr.container.direct_source import DirectSource
-from limnd2_xr.container.fsspec_source import FsspecSource
 from limnd2_xr.container.local_source import (
     FileObjectSource,
     FileSource,
@@ -34,11 +32,9 @@ if TYPE_CHECKING:
 __all__ = [
     "BaseSource",
     "ByteSource",
-    "DirectSource",
     "FileObjectSource",
     "FileSource",
     "FileStamp",
-    "FsspecSource",
     "MemorySource",
     "ReadObserver",
     "ReadableFile",
@@ -169,6 +165,10 @@ class SourceSpec:
             return MemorySource(self.content, self.name)
         if self.kind == "object":
             return FileObjectSource(self.content, self.name)
+        # Here, as most files are local and these need half of Python's network library.
+        from limnd2_xr.container.direct_source import DirectSource
+        from limnd2_xr.container.fsspec_source import FsspecSource
+
         if self.content is not None:
             return FsspecSource.from_filesystem(self.content, self.location, self.name)
         source = DirectSource.maybe(self.location, self.storage_options)

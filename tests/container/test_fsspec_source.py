@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limnd2_xr.container.source import FsspecSource, SourceSpec
+from limnd2_xr.container.fsspec_source import FsspecSource
+from limnd2_xr.container.source import SourceSpec
 from limnd2_xr.errors import CorruptChunk
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from limnd2_xr.container import fsspec_transport
+from limnd2_xr.container.direct_source import DirectSource
 from limnd2_xr.container.http_transport import http_transport
-from limnd2_xr.container.source import DirectSource, SourceSpec
+from limnd2_xr.container.source import SourceSpec
 from limnd2_xr.errors import Nd2Error, RemoteError, StaleFile
 from limnd2_xr.testing.counting import count_reads
 from limnd2_xr.testing.http_server import Fault, ServedFile

@@ -16,8 +16,9 @@ import fsspec
 import pytest
 
 from limnd2_xr.container import obstore_transport
+from limnd2_xr.container.direct_source import DirectSource
 from limnd2_xr.container.fsspec_transport import AzureTransport, fsspec_transport
-from limnd2_xr.container.source import DirectSource, SourceSpec
+from limnd2_xr.container.source import SourceSpec
 from limnd2_xr.errors import RemoteError, StaleFile
 from limnd2_xr.testing.http_server import Fault, ServedFile
 
@@ -100,7 +101,8 @@ def test_s3_from_another_process(moto: str, content: bytes) -> None:
 
 FORKS = """
 import os, sys
-from limnd2_xr.container.source import DirectSource, SourceSpec
+from limnd2_xr.container.direct_source import DirectSource
+from limnd2_xr.container.source import SourceSpec
 
 url, address, secret = sys.argv[1:]
 options = {"key": "AKIAIOSFODNN7EXAMPLE", "secret": secret, "endpoint_url": address}
