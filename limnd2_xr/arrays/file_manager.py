@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
     from limnd2_xr.container.source import FileStamp, SourceSpec
     from limnd2_xr.damage import OnDamage
+    from limnd2_xr.model.experiment import Dim
 
-    _Key: TypeAlias = tuple[SourceSpec, FileStamp, tuple[str, ...], OnDamage]
+    _Key: TypeAlias = tuple[SourceSpec, FileStamp, tuple[Dim, ...], OnDamage]
 
 __all__ = ["FileManager", "FileReference"]
 
@@ -47,7 +48,7 @@ class FileReference:
     stamp: FileStamp
     token: str
     """Digest of where its frames are."""
-    dims: tuple[str, ...]
+    dims: tuple[Dim, ...]
     """Loops as dimensions, also those that the file lacks."""
     on_damage: OnDamage
     state: StoreState | None = field(default=None, repr=False, compare=False)
@@ -112,6 +113,7 @@ class FileManager:
     """
 
     def __init__(self, given: StoreState | FileReference) -> None:
+        self._has_arrived = isinstance(given, FileReference)
         self._given = _Given(given)
         self._files = CachingFileManager(_opened, self._given, mode="r")
 
@@ -144,6 +146,11 @@ class FileManager:
     def close(self) -> None:
         """Close the file; it is opened again when something is read."""
         self._files.close()
+
+    def __del__(self) -> None:
+        # Of arrays that arrived from elsewhere nobody has a dataset to close.
+        if self._has_arrived:
+            self._files.close(needs_lock=False)
 
     def __reduce__(self) -> tuple[object, ...]:
         return _manager_of, (self._given.reference,)

@@ -15,12 +15,12 @@ import fsspec
 import numpy as np
 import pytest
 import xarray as xr
+from isal import isal_zlib
 
 import limnd2_xr
 from limnd2_xr.arrays import dataset as datasets
 from limnd2_xr.arrays import file_manager
 from limnd2_xr.arrays.dataset import preferred_chunks
-from limnd2_xr.frames import pixels
 from limnd2_xr.frames.store import FrameStore
 from limnd2_xr.testing.counting import count_reads
 from limnd2_xr.testing.synthetic import (
@@ -89,7 +89,8 @@ def test_a_graph_is_as_small_for_many_frames(
 
 
 def test_many_frames_share_blocks(series: dict[int, Path]) -> None:
-    for chunks in ({}, "auto"):
+    asked: tuple[Any, ...] = ({}, "auto")
+    for chunks in asked:
         with xr.open_dataset(series[MANY], chunks=chunks) as dataset:
             assert dataset["image"].data.npartitions == 1
 
@@ -245,11 +246,12 @@ def test_arrays_that_travelled_open_the_file_once(
     file_manager._known.clear()
     opened = []
     real = FrameStore.open_as_before
-    monkeypatch.setattr(
-        FrameStore,
-        "open_as_before",
-        lambda *args, **kwargs: opened.append(args) or real(*args, **kwargs),
-    )
+
+    def counted(*args: Any, **kwargs: Any) -> FrameStore:
+        opened.append(args)
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(FrameStore, "open_as_before", counted)
     arrays: Any = [pickle.loads(one) for one in sent]
     managers = [one.array.array.array.manager for one in arrays]
     assert not opened  # a scheduler need not see the file
@@ -318,10 +320,13 @@ def test_compressed_frames_are_inflated_once_for_all_blocks(
         )
     )
     begun = []
-    real = pixels.isal_zlib.decompressobj
-    monkeypatch.setattr(
-        pixels.isal_zlib, "decompressobj", lambda: begun.append(1) or real()
-    )
+    real = isal_zlib.decompressobj
+
+    def counted() -> Any:
+        begun.append(1)
+        return real()
+
+    monkeypatch.setattr(isal_zlib, "decompressobj", counted)
     path = file.save(tmp_path / "a.nd2")
     with xr.open_dataset(path, chunks=chunks) as dataset:
         assert dataset["image"].data.npartitions > 1

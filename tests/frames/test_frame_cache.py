@@ -11,6 +11,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import given
+from isal import isal_zlib
 
 from limnd2_xr.errors import CorruptChunk
 from limnd2_xr.frames import frame_cache, pixels
@@ -55,7 +56,7 @@ class Inflated:
 def inflated(monkeypatch: pytest.MonkeyPatch) -> Inflated:
     """Count what is inflated."""
     counted = Inflated()
-    real = pixels.isal_zlib.decompressobj
+    real = isal_zlib.decompressobj
 
     class Stream:
         def __init__(self) -> None:
@@ -72,7 +73,7 @@ def inflated(monkeypatch: pytest.MonkeyPatch) -> Inflated:
         def __getattr__(self, name: str) -> Any:
             return getattr(self._stream, name)
 
-    monkeypatch.setattr(pixels.isal_zlib, "decompressobj", Stream)
+    monkeypatch.setattr(isal_zlib, "decompressobj", Stream)
     return counted
 
 

@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ALL = slice(None)
+COMMON: dict[str, Any] = {
+    "loops": (TimeLoop(3), ZLoop(2)),
+    "width": 12,
+    "height": 9,
+}
 KINDS: dict[str, dict[str, Any]] = {
     "plain": {},
     "two channels, padded": {
@@ -42,14 +47,7 @@ KINDS: dict[str, dict[str, Any]] = {
     },
     "lacks frames": {"missing": frozenset({0, 4})},
 }
-FILES = {
-    name: build(
-        SyntheticSpec(
-            **{"loops": (TimeLoop(3), ZLoop(2)), "width": 12, "height": 9} | kind
-        )
-    )
-    for name, kind in KINDS.items()
-}
+FILES = {name: build(SyntheticSpec(**(COMMON | kind))) for name, kind in KINDS.items()}
 
 
 @pytest.fixture(params=[True, False], ids=["mapped", "buffers"])
@@ -122,11 +120,12 @@ def test_points_of_a_file_on_disk(name: str, tmp_path: Path) -> None:
     with FrameStore.open(file.save(tmp_path / "a.nd2")) as store:
         rest = (ALL,) * (len(store.shape) - 5)
         at = np.array([2, 0, 1])
-        for key in (
+        tried: list[tuple[Any, ...]] = [
             (at, at % 2, ALL, at, 3 * at, *rest),
             (at, ALL, ALL, ALL, at, *rest),
             (at, ALL, ALL, at[:, None], ALL, *rest),
-        ):
+        ]
+        for key in tried:
             found = store.read_points(key)
             np.testing.assert_array_equal(found, expected(file.array(), key))
 
