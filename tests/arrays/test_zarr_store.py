@@ -34,6 +34,7 @@ from limnd2_xr.arrays.zarr_store import zarr_store
 from limnd2_xr.errors import CorruptChunk, StaleFile, UnsupportedFeature
 from limnd2_xr.testing.contents import contents
 from limnd2_xr.testing.counting import count_reads
+from limnd2_xr.testing.http_server import HttpServer
 from limnd2_xr.testing.legacy import LegacySpec, build_legacy
 from limnd2_xr.testing.synthetic import (
     ChannelSpec,
@@ -420,6 +421,27 @@ def test_one_chunk_is_one_read_of_its_frame(kind: str, tmp_path: Path) -> None:
         with count_reads() as counter:
             image[...]
         assert counter.reads == 3
+
+
+def test_frames_on_a_server_are_requested_at_once() -> None:
+    spec = SyntheticSpec(loops=(TimeLoop(12),), width=128, height=96)
+    file = build(spec)
+    with (
+        HttpServer({"/cells.nd2": file.data}, latency=0.02) as site,
+        zarr_store(site.url("/cells.nd2")) as store,
+    ):
+        image = array(store, "0")
+        site.reset()
+        found = image[...]
+        requests = [request.range for request in site.requests]
+        assert len(set(requests)) == len(requests) <= 12
+        assert site.max_concurrent > 2
+        np.testing.assert_array_equal(found[:, 0], file.frames[..., 0])
+        site.reset()
+        image[7]
+        (request,) = site.requests
+        start = file.chunks["ImageDataSeq|7!"][0] + 4096
+        assert request.range == (start, start + 128 * 96 * 2)
 
 
 def test_opening_and_listing_read_no_frame(tmp_path: Path) -> None:
