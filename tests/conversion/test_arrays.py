@@ -118,7 +118,7 @@ def test_npy_needs_the_names_of_its_dims(
         converted(path, dims="YX")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     order=st.permutations("TZCYX"),
     sizes=st.fixed_dictionaries({dim: st.integers(1, 4) for dim in "TZCYX"}),
