@@ -65,17 +65,13 @@ def redacted(url: str) -> str:
 def _redacted_part(url: str) -> str:
     if "://" not in url:
         return url
-    url = _USER.sub(rf"\1{HIDDEN}@", url)
+    url, hash_mark, fragment = _USER.sub(rf"\1{HIDDEN}@", url).partition("#")
     address, mark, query = url.partition("?")
-    if not mark:
-        address, mark, fragment = url.partition("#")
-        return f"{address}#{HIDDEN}" if fragment else url
-    query, _, fragment = query.partition("#")
-    if "=" not in query:  # a bare word: nobody knows what it is
-        shown = f"?{HIDDEN}" if query else "?"
-    else:
+    if "=" in query:
         shown = _QUERY.sub(_hide_value, mark + query)
-    return address + shown + (f"#{HIDDEN}" if fragment else "")
+    else:  # a bare word: nobody knows what it is
+        shown = mark + (HIDDEN if query else "")
+    return address + shown + hash_mark + (HIDDEN if fragment else "")
 
 
 def _hide_value(found: re.Match[str]) -> str:
@@ -114,8 +110,8 @@ def _in_url(url: str) -> Iterator[str]:
         if user := _USER.match(part):
             yield from (user[2], *user[2].split(":", 1))
             yield base64.b64encode(unquote(user[2]).encode()).decode()
-        _, _, query = part.partition("?")
-        query, _, fragment = query.partition("#")
+        address, _, fragment = part.partition("#")
+        _, _, query = address.partition("?")
         if "=" not in query:
             yield query
         for _, name, value in _QUERY.findall("?" + query):
