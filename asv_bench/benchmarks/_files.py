@@ -40,7 +40,7 @@ def make(kind: str, folder: Path, *, quick: bool) -> Path:
     ----------
     kind
         ``stack``, ``two_channels``, ``zlib``, ``tiny``, ``many``, ``z_stacks``,
-        ``long_stack``, ``long_map`` or ``masks``; or ``many_files``, a folder.
+        ``long_stack``, ``long_map``, ``recorded`` or ``masks``; or ``many_files``, a folder.
     folder
         Where to write it.
     quick
@@ -124,6 +124,20 @@ def long_map(*, quick: bool) -> SyntheticSpec:
         columns={},
         alignment=1,
         frame_name_nbytes=32,
+    )
+
+
+def recorded(*, quick: bool) -> SyntheticSpec:
+    """Frames of which much was recorded."""
+    n = 600 if quick else 2400
+    frames = np.arange(n)
+    return SyntheticSpec(
+        loops=(TimeLoop(n // 4), ZLoop(4)),
+        channels=(ChannelSpec("DAPI"), ChannelSpec("GFP")),
+        width=32,
+        height=32,
+        times_ms=10.0 * frames,
+        columns={"X": 0.5 * frames, "Y": -0.5 * frames, "PFS_STATUS": frames % 3},
     )
 
 
@@ -238,5 +252,6 @@ _SPECS: dict[str, Callable[..., SyntheticSpec]] = {
     "z_stacks": z_stacks,
     "long_stack": long_stack,
     "long_map": long_map,
+    "recorded": recorded,
     "masks": masks,
 }

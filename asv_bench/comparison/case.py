@@ -14,6 +14,7 @@ SECTIONS = {
     "reading": ("raw", "nd2", "ours"),
     "writing": ("raw", "zlib 1", "limnd2", "ours"),
     "exporting": ("nd2", "ours"),
+    "facades": ("nd2", "ours"),
     "scale": ("without", "direct", "nd2", "1 process", "ours"),
 }
 """The sides that are compared; not every case has all of them."""
@@ -57,7 +58,7 @@ class Promise:
 class Case:
     """One piece of work."""
 
-    section: Literal["reading", "writing", "scale", "exporting"]
+    section: Literal["reading", "writing", "scale", "exporting", "facades"]
     title: str
     file: str
     """What is read: a path, or what `_files.make` knows; or what is written; or nothing."""

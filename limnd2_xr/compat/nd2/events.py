@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
@@ -53,6 +54,23 @@ class Recorded:
             events=events_of(store),
         )
 
+    @cached_property
+    def table(self) -> dict[str, NDArray[Any]]:
+        """Columns in the order of the frames, unless there are events."""
+        return recorded_table(
+            self.document,
+            self.axes,
+            times_ms=self.times_ms,
+            columns=self.columns,
+            events=self.events,
+            null=_ABSENT,
+        )
+
+    @cached_property
+    def by_time(self) -> dict[str, NDArray[Any]]:
+        """Columns with their rows by time."""
+        return _by_time(self.table)
+
 
 def events_table(recorded: Recorded, orient: Orient, null_value: Any) -> Any:
     """Return the table in one of three forms.
@@ -67,23 +85,16 @@ def events_table(recorded: Recorded, orient: Orient, null_value: Any) -> Any:
     null_value
         What fills empty cells, but of records.
     """
-    table = recorded_table(
-        recorded.document,
-        recorded.axes,
-        times_ms=recorded.times_ms,
-        columns=recorded.columns,
-        events=recorded.events,
-        null=_ABSENT,
-    )
+    table = recorded.table
     if orient == "list" and not recorded.events:
         titles = set(column_titles(recorded.document.recorded_columns, ()).values())
         return {
-            title: values
+            title: values.copy()
             if title in titles and values.dtype.kind in "fi"
             else _cells(values, null_value)
             for title, values in table.items()
         }
-    table = _by_time(table)
+    table = recorded.by_time
     if orient == "list":
         return {title: _cells(values, null_value) for title, values in table.items()}
     if orient == "dict":

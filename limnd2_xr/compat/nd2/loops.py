@@ -74,7 +74,7 @@ def _loop(loop: Loop, count: int, level: int) -> nd2.ExpLoop:
             return nd2.XYPosLoop(count, level, nd2.XYPosLoopParams(loop.use_z, points))
         case ZStackLoop():
             stack = nd2.ZStackLoopParams(
-                loop.home_index, loop.step_um, loop.bottom_to_top, loop.device or None
+                loop.home_index, loop.step_um, loop.bottom_to_top, loop.device
             )
             return nd2.ZStackLoop(count, level, stack)
         case CustomLoop():

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+
 def frames(file: Any) -> range:
     return range(len(file.loop_indices))
 
@@ -83,11 +84,28 @@ def _get(name: str) -> Callable[[Any], Any]:
     return lambda file: getattr(file, name)
 
 
-PROPERTIES = (
-    "attributes binary_data closed components_per_channel custom_data dtype experiment"
-    " is_legacy is_rgb loop_indices metadata nbytes ndim path rois shape size sizes"
-    " text_info version"
-).split()
+PROPERTIES = [
+    "attributes",
+    "binary_data",
+    "closed",
+    "components_per_channel",
+    "custom_data",
+    "dtype",
+    "experiment",
+    "is_legacy",
+    "is_rgb",
+    "loop_indices",
+    "metadata",
+    "nbytes",
+    "ndim",
+    "path",
+    "rois",
+    "shape",
+    "size",
+    "sizes",
+    "text_info",
+    "version",
+]
 PROBES: Mapping[str, Mapping[str, Callable[[Any], Any]]] = {
     **{name: {name: _get(name)} for name in PROPERTIES},
     "asarray": {
@@ -99,17 +117,16 @@ PROBES: Mapping[str, Mapping[str, Callable[[Any], Any]]] = {
         "np.asarray": np.asarray,
     },
     "events": {
-        **{
-            f"events({orient!r})": lambda f, o=orient: f.events(orient=o)
-            for orient in ("records", "list", "dict")
-        },
+        "events()": lambda f: f.events(),
+        "events('list')": lambda f: f.events(orient="list"),
+        "events('dict')": lambda f: f.events(orient="dict"),
         "events(null_value)": lambda f: f.events(orient="dict", null_value=None),
         "events('?')": lambda f: f.events(orient="?"),
     },
     "frame_metadata": {
         "frame_metadata": lambda f: [f.frame_metadata(i) for i in frames(f)],
-        "frame_metadata(-1)": lambda f: f.frame_metadata(-1) == f.frame_metadata(
-            len(f.loop_indices) - 1
+        "frame_metadata(-1)": lambda f: (
+            f.frame_metadata(-1) == f.frame_metadata(len(f.loop_indices) - 1)
         ),
         "frame_metadata(tuple)": lambda f: [
             f.frame_metadata(at) == f.frame_metadata(i)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import importlib
 import inspect
 import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import nd2
 import nd2.index
@@ -116,9 +117,10 @@ def fields(kind: Any) -> list[tuple[Any, ...]]:
 
 def test_unions_name_the_same_loops() -> None:
     for name in ("ExpLoop", "LoopParams"):
-        members = [kind.__name__ for kind in getattr(structures, name).__args__]
-        assert members == [kind.__name__ for kind in getattr(theirs, name).__args__]
-    assert set(structures.ModalityFlags.__args__) == set(theirs.ModalityFlags.__args__)
+        members = [kind.__name__ for kind in get_args(getattr(structures, name))]
+        assert members == [kind.__name__ for kind in get_args(getattr(theirs, name))]
+    flags = set(get_args(structures.ModalityFlags))
+    assert flags == set(get_args(theirs.ModalityFlags))
 
 
 def test_axis_names() -> None:
@@ -151,7 +153,7 @@ def test_structures_are_made_from_dicts(module: Any) -> None:
     assert module.Color(1, 2, 3).as_abgr_u4() == 0x03_02_01
     assert module.EventMeaning(7).description() == "Command Executed"
     channel = module.ChannelMeta("a", 0, module.Color(1, 0, 0))
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="deprecated"):
         assert channel.colorRGBA == 1
 
 
@@ -162,8 +164,7 @@ def test_positions_from_dicts_take_the_values() -> None:
 
 
 def test_old_module_warns() -> None:
-    from limnd2_xr.compat.nd2 import nd2file
-
+    nd2file: Any = importlib.import_module("limnd2_xr.compat.nd2.nd2file")
     with pytest.warns(DeprecationWarning, match="deprecated"):
         assert nd2file.ND2File is ours.ND2File
     with pytest.raises(AttributeError):
@@ -212,7 +213,8 @@ def test_rescue_finds_the_same_frames(tmp_path: Path) -> None:
     path = _written(tmp_path, build(spec).data)
     for options in ({}, {"frame_shape": (6, 8, 1)}, {"max_iters": 2}):
         expected = [
-            frame.copy() for frame in nd2.rescue_nd2(str(path), verbose=False, **options)
+            frame.copy()
+            for frame in nd2.rescue_nd2(str(path), verbose=False, **options)
         ]
         found = list(ours.rescue_nd2(path, verbose=False, **options))
         assert len(found) == len(expected)
@@ -259,7 +261,8 @@ def test_index_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
 
 
 @pytest.mark.parametrize(
-    "text", ["__import__('os')", "(lambda: 1)()", "path.__class__", "x", "1 +", "'a' * 9"]
+    "text",
+    ["__import__('os')", "(lambda: 1)()", "path.__class__", "x", "1 +", "'a' * 9"],
 )
 def test_filters_run_no_code(text: str, tmp_path: Path) -> None:
     (tmp_path / "a.nd2").write_bytes(build(SyntheticSpec(width=8, height=6)).data)

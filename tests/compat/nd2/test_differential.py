@@ -6,7 +6,6 @@ import fnmatch
 import importlib.util
 import sys
 from pathlib import Path
-from typing import Any
 
 import nd2
 import pytest
@@ -43,14 +42,18 @@ TREES = tuple(
 REPORT = tuple(
     f"unstructured_metadata{how}.ReportObjects.*" for how in ("", "(strip_prefix)")
 )
-PIXELS = ("asarray*.raises", "np.asarray.raises", "read_frame.raises")
+PIXELS: tuple[str, ...] = ("asarray*.raises", "np.asarray.raises", "read_frame.raises")
 PIXELS += ("to_dask*.raises", "to_xarray*.raises")
 
 # Each file with all that differs, and the page of docs/explanation/differences that tells
 # why and shows it.
 DELIBERATE: dict[str, dict[str, tuple[str, ...]]] = {
     "confocal_t3_z10_c2": {"stage-positions": (Z,), "times": (DAY, *T)},
-    "fluo_c4": {"times": (DAY,), "frame-numbers": NO_AXES, "whole-trees": (*TREES, *REPORT)},
+    "fluo_c4": {
+        "times": (DAY,),
+        "frame-numbers": NO_AXES,
+        "whole-trees": (*TREES, *REPORT),
+    },
     "netime_t2_u8": {
         "times": T,
         "whole-trees": REPORT,
@@ -62,8 +65,16 @@ DELIBERATE: dict[str, dict[str, tuple[str, ...]]] = {
         "frame-numbers": NO_AXES,
         "rgb-order": S,
     },
-    "timelapse_t53": {"stage-positions": (Z,), "times": (DAY,), "whole-trees": (*TREES, *REPORT)},
-    "zstack_z11": {"stage-positions": (Z,), "times": (DAY,), "whole-trees": (*TREES, *REPORT)},
+    "timelapse_t53": {
+        "stage-positions": (Z,),
+        "times": (DAY,),
+        "whole-trees": (*TREES, *REPORT),
+    },
+    "zstack_z11": {
+        "stage-positions": (Z,),
+        "times": (DAY,),
+        "whole-trees": (*TREES, *REPORT),
+    },
     "a2_t_u8_oddwidth": {"times": (*UNTIMED_OME, *BY_INDEX, *T)},
     "a3_z_3c_12bit": {"times": (*UNTIMED_OME, *BY_INDEX)},
     "c_rgb_u8": {

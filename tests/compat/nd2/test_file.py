@@ -158,18 +158,18 @@ def test_closed_files(path: Path) -> None:
     assert opened.custom_data is names
     assert opened.metadata.contents.frameCount == 6  # type: ignore[union-attr]
     assert opened.frame_metadata(5).channels[0].position.name is None
-    for read in (opened.asarray, lambda: opened.read_frame(0)):
+    reads: list[Any] = [opened.asarray, lambda: opened.read_frame(0)]
+    for read in reads:
         with pytest.raises(ValueError, match="closed nd2 file"):
             read()
-    for chunks in (opened.events, opened.jobs, lambda: opened.rois):
+    lookups: list[Any] = [opened.events, opened.jobs, lambda: opened.rois]
+    for chunks in lookups:
         with pytest.raises(OSError, match="File not open"):
             chunks()
     np.testing.assert_array_equal(opened.to_dask().compute(), expected)
     np.testing.assert_array_equal(opened.to_xarray().values, expected)
-    opened.open()
-    assert not opened.closed
-    assert "uint16" in repr(opened)
-    opened.close()
+    with opened as again:
+        assert "uint16" in repr(again)
 
 
 def test_closed_files_are_open_while_read(path: Path) -> None:
@@ -188,10 +188,9 @@ def test_closed_files_are_open_while_read(path: Path) -> None:
 
 
 def test_a_file_that_nobody_closed_warns(path: Path) -> None:
-    opened = nd2.ND2File(path)
+    opened = [nd2.ND2File(path)]
     with pytest.warns(UserWarning, match="not closed before garbage collection"):
-        del opened
-        gc.collect()
+        opened.clear()
 
 
 def test_handles(path: Path) -> None:
@@ -219,7 +218,10 @@ def test_handles(path: Path) -> None:
     np.testing.assert_array_equal(nd2.imread(io.BytesIO(data)), expected)
     with pytest.raises(ValueError, match="closed file"):
         nd2.ND2File(real_file)
-    with path.open(encoding="latin-1") as text, pytest.raises(ValueError, match="binary"):
+    with (
+        path.open(encoding="latin-1") as text,
+        pytest.raises(ValueError, match="binary"),
+    ):
         nd2.ND2File(text)
 
 
@@ -242,7 +244,7 @@ def test_urls(path: Path) -> None:
 def test_what_is_no_file(tmp_path: Path) -> None:
     other = tmp_path / "other.nd2"
     other.write_bytes(b"GIF89a, and more")
-    with pytest.raises(OSError, match="not recognized as ND2.  First 4 bytes: b'GIF8'"):
+    with pytest.raises(OSError, match=r"not recognized as ND2\..*b'GIF8'"):
         nd2.ND2File(other)
     with pytest.raises(FileNotFoundError):
         nd2.ND2File(tmp_path / "none.nd2")
@@ -285,6 +287,7 @@ def test_masks(tmp_path: Path) -> None:
     with real.ND2File(path) as theirs, nd2.ND2File(path) as opened:
         expected, layers = theirs.binary_data, opened.binary_data
     assert layers is not None
+    assert expected is not None
     names = [layer.name for layer in layers]
     assert names == ["nuclei", "cells"]  # nd2 reads runs only, no tiles
     assert repr(layers) == "<BinaryLayers with 2 layers>"
@@ -365,7 +368,7 @@ def test_the_graph_is_small(tmp_path: Path) -> None:
     spec = SyntheticSpec(loops=(TimeLoop(2000),), width=4, height=2)
     with nd2.ND2File(build(spec).save(tmp_path / "a.nd2")) as opened:
         array = opened.to_dask(chunks=None)
-        assert len(array.__dask_graph__().layers) == 1
-        assert len(pickle.dumps(array.__dask_graph__())) < 100_000
+        assert len(array.dask.layers) == 1
+        assert len(pickle.dumps(array.dask)) < 100_000
         with dask.config.set(scheduler="sync"):
             assert array.sum().compute() == opened.asarray().sum()

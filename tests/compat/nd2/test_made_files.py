@@ -84,7 +84,9 @@ SPECS = {
         ),
         ZLoop(2),
     ),
-    "from the top": spec(ZLoop(5, kind=6, step_um=0.25), TimeLoop(2, avg_period_ms=9.0)),
+    "from the top": spec(
+        ZLoop(5, kind=6, step_um=0.25), TimeLoop(2, avg_period_ms=9.0)
+    ),
     "loops of one": spec(TimeLoop(1), PositionLoop(POINTS[:1]), ZLoop(1)),
     "spectral": spec(TimeLoop(2), SpectralLoop()),
     "custom": spec(CustomLoop(3), ZLoop(2), channels=TWO[:1]),
