@@ -159,10 +159,10 @@ class _Options:
             )
         sizes = source.image.sizes
         height, width = sizes["Y"], sizes["X"]
-        page = height * width * source.samples * dtype.itemsize
         cut = check_tile(
             tile,
-            page_nbytes=page,
+            (height, width),
+            pixel_nbytes=source.samples * dtype.itemsize,
             compressed=compression is not None,
             pyramid=bool(pyramid),
         )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from limnd2_xr.container.disk import write_all
+from limnd2_xr.export.tiff_directories import segment_tables
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from limnd2_xr.export.tiff_directories import SegmentTables
     from limnd2_xr.export.tiff_segments import Segments
 
 __all__ = ["TiffFile", "TiffSpec"]
@@ -31,8 +33,6 @@ __all__ = ["TiffFile", "TiffSpec"]
 _ALIGN: Final = 16
 _DIRECTORY_NBYTES: Final = 512
 _CLASSIC_NBYTES: Final = 2**32 - 2**20
-_OFFSETS: Final = (324, 273)
-_COUNTS: Final = (325, 279)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,14 +84,6 @@ class TiffSpec:
                 'leave bigtiff="auto", or split by position'
             )
         return bool(wanted)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Table:
-    """Where a directory lists offsets or sizes of its segments."""
-
-    offset: int
-    dtype: np.dtype[Any]
 
 
 class TiffFile:
@@ -165,10 +157,10 @@ class TiffFile:
     def finish(self) -> None:
         """Enter where the segments lie; to be called when all are there."""
         for level, tables in self._tables.items():
-            for page, (offsets, sizes) in enumerate(tables):
+            for page, directory in enumerate(tables):
                 for table, values in (
-                    (offsets, self._offsets[level][page]),
-                    (sizes, self._sizes[level][page]),
+                    (directory.offsets, self._offsets[level][page]),
+                    (directory.sizes, self._sizes[level][page]),
                 ):
                     if not values.all() or values.max() > np.iinfo(table.dtype).max:
                         raise AssertionError(  # pragma: no cover - a defect here
@@ -230,28 +222,15 @@ def _resolution(spec: TiffSpec, level: int) -> tuple[float, float] | None:
     return 1e4 / (x_um * 2**level), 1e4 / (y_um * 2**level)
 
 
-def _find_tables(path: Path, spec: TiffSpec) -> dict[int, list[tuple[_Table, _Table]]]:
+def _find_tables(path: Path, spec: TiffSpec) -> dict[int, list[SegmentTables]]:
     """Find where the directories of each level that is cut list offsets and sizes."""
-    import tifffile
-
-    found: dict[int, list[tuple[_Table, _Table]]] = {
+    found: dict[int, list[SegmentTables]] = {
         number: []
         for number, level in enumerate(spec.levels)
         if not level.is_contiguous
     }
-    with tifffile.TiffFile(path) as tif:
-        tif.pages.useframes = False
-        for page in tif.pages:
-            copies = page.pages if len(spec.levels) > 1 else None
-            for level, directory in enumerate((page, *(copies or ()))):
-                if level in found:
-                    found[level].append(
-                        (_table(directory, _OFFSETS), _table(directory, _COUNTS))
-                    )
+    for levels in segment_tables(path):
+        for number, tables in enumerate(levels):
+            if number in found:
+                found[number].append(tables)
     return found
-
-
-def _table(directory: Any, codes: tuple[int, ...]) -> _Table:
-    tag = next(directory.tags[code] for code in codes if code in directory.tags)
-    itemsize = tag.valuebytecount // tag.count
-    return _Table(offset=tag.valueoffset, dtype=np.dtype(f"<u{itemsize}"))

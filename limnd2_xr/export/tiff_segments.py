@@ -24,6 +24,8 @@ Tile: TypeAlias = Literal["auto"] | int | tuple[int, int] | None
 
 COMPRESSIONS: Final = ("zlib", "lzw", "zstd", "jpeg2000")
 _TILE: Final = 512
+_STEP: Final = 16
+"""Sides of tiles are multiples of it."""
 _STRIP_NBYTES: Final = 2**18
 _LARGE_NBYTES: Final = 2**26
 """Pages from this size on are cut into tiles."""
@@ -45,7 +47,12 @@ def check_compression(compression: str | None) -> TiffCompression:
 
 
 def check_tile(
-    tile: Tile, *, page_nbytes: int, compressed: bool, pyramid: bool
+    tile: Tile,
+    size: tuple[int, int],
+    *,
+    pixel_nbytes: int,
+    compressed: bool,
+    pyramid: bool,
 ) -> tuple[int, int] | None:
     """Return height and width of tiles, None for strips.
 
@@ -53,8 +60,10 @@ def check_tile(
     ----------
     tile
         As asked for; ``"auto"`` tiles what is compressed, has smaller copies or is large.
-    page_nbytes
-        Of a page without compression.
+    size
+        Height and width of a page.
+    pixel_nbytes
+        Of all components of a pixel.
     compressed, pyramid
         Whether pages are compressed, or have smaller copies.
 
@@ -70,8 +79,12 @@ def check_tile(
             raise ValueError(
                 f'tile must be "auto", None or a height and width, not {tile!r}'
             )
-        wanted = compressed or pyramid or page_nbytes >= _LARGE_NBYTES
-        return (_TILE, _TILE) if wanted else None
+        large = math.prod(size) * pixel_nbytes >= _LARGE_NBYTES
+        if not (compressed or pyramid or large):
+            return None
+        # What is smaller than a tile is not padded to one.
+        height, width = (min(_TILE, side + -side % _STEP) for side in size)
+        return height, width
     sides = tile if isinstance(tile, tuple | list) else (tile, tile)
     try:
         height, width = (operator.index(side) for side in sides)
