@@ -36,7 +36,17 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 from benchmarks import _files as files
-from comparison import exporting, many, reading, remote, scale, virtual, writing
+from comparison import (
+    exporting,
+    exporting_zarr,
+    facades,
+    many,
+    reading,
+    remote,
+    scale,
+    virtual,
+    writing,
+)
 from comparison.case import SECTIONS
 
 if TYPE_CHECKING:
@@ -53,6 +63,8 @@ def cases() -> dict[str, Case]:
             *reading.cases(),
             *writing.cases(),
             *exporting.cases(),
+            *exporting_zarr.cases(),
+            *facades.cases(),
             *scale.cases(),
             *many.cases(),
             *remote.cases(),
