@@ -1,0 +1,124 @@
+"""OME metadata, TIFF and Zarr that the drop-in writes hold what nd2's hold."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import nd2 as real
+import numpy as np
+import pytest
+import tifffile
+import zarr
+
+from limnd2_xr.compat import nd2
+from limnd2_xr.testing.synthetic import (
+    ChannelSpec,
+    Point,
+    PositionLoop,
+    SyntheticSpec,
+    TimeLoop,
+    ZLoop,
+    build,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SPEC = SyntheticSpec(
+    loops=(
+        TimeLoop(2),
+        PositionLoop((Point(1.0, 2.0, name="one"), Point(3.0, 4.0, name="two"))),
+        ZLoop(3),
+    ),
+    channels=(ChannelSpec("DAPI"), ChannelSpec("GFP")),
+    width=32,
+    height=24,
+    times_ms=3.0 + 10.0 * np.arange(12),
+)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(SPEC).save(tmp_path_factory.mktemp("exports") / "file.nd2")
+
+
+def test_ome_refers_to_pages(path: Path) -> None:
+    with real.ND2File(path) as theirs, nd2.ND2File(path) as opened:
+        expected = theirs.ome_metadata(tiff_file_name="a.ome.tif")
+        found = opened.ome_metadata(tiff_file_name="a.ome.tif")
+        without = opened.ome_metadata(include_unstructured=False)
+    assert len(found.images) == len(expected.images) == 2
+    page = 0
+    for image in found.images:
+        for plane, block in zip(
+            image.pixels.planes, image.pixels.tiff_data_blocks, strict=True
+        ):
+            assert block.ifd == page
+            assert block.uuid is not None
+            assert block.uuid.file_name == "a.ome.tif"
+            places = (block.first_c, block.first_z, block.first_t)
+            assert places == (plane.the_c, plane.the_z, plane.the_t)
+            page += 1
+    assert page == 24
+    assert without.images[0].pixels.metadata_only is not None
+
+
+@pytest.mark.parametrize("name", ["a.ome.tif", "a.tif"])
+def test_tiff_has_the_same_pixels(path: Path, tmp_path: Path, name: str) -> None:
+    seen: list[tuple[int, int, dict[str, int]]] = []
+    changed: list[Any] = []
+    dest = tmp_path / name
+    dest.write_bytes(b"old")
+    nd2.nd2_to_tiff(
+        path,
+        dest,
+        on_frame=lambda *told: seen.append(told),
+        modify_ome=changed.append,
+    )
+    real.nd2_to_tiff(path, tmp_path / f"real.{name}")
+    assert len(changed) == (name == "a.ome.tif")
+    assert len(seen) == 12
+    assert {total for _, total, _ in seen} == {12}
+    with (
+        tifffile.TiffFile(dest) as found,
+        tifffile.TiffFile(tmp_path / f"real.{name}") as expected,
+    ):
+        assert found.is_bigtiff
+        assert found.is_ome
+        assert len(found.series) == 2
+        pages = [page.asarray() for page in expected.pages]
+        np.testing.assert_array_equal([page.asarray() for page in found.pages], pages)
+
+
+def test_a_closed_file_is_exported(path: Path, tmp_path: Path) -> None:
+    opened = nd2.ND2File(path)
+    expected = opened.asarray(1)
+    opened.close()
+    opened.write_tiff(tmp_path / "a.ome.tif", include_unstructured_metadata=False)
+    assert opened.closed
+    found = tifffile.imread(tmp_path / "a.ome.tif", series=1)
+    np.testing.assert_array_equal(found.squeeze(), expected.squeeze())
+
+
+def test_zarr_has_the_same_pixels(path: Path, tmp_path: Path) -> None:
+    with nd2.ND2File(path) as opened:
+        made = opened.write_ome_zarr(tmp_path / "all.zarr", chunk_shape=(1, 24, 32))
+        one = opened.write_ome_zarr(tmp_path / "one.zarr", position=1)
+        pixels = opened.asarray()
+        with pytest.raises(IndexError, match="Position 2 out of range"):
+            opened.write_ome_zarr(tmp_path / "x.zarr", position=2)
+        with pytest.raises(ValueError, match="Only version '0.5'"):
+            opened.write_ome_zarr(tmp_path / "x.zarr", version="0.4")  # type: ignore[arg-type]
+        with pytest.raises(FileExistsError):
+            opened.write_ome_zarr(tmp_path / "one.zarr")
+        opened.write_ome_zarr(tmp_path / "one.zarr", position=0, overwrite=True)
+    assert made == tmp_path / "all.zarr"
+    for p in range(2):
+        array = zarr.open_array(f"{made}/{p}/0", mode="r")
+        expected = pixels[:, p].transpose(0, 2, 1, 3, 4)
+        np.testing.assert_array_equal(np.asarray(array[:]), expected)
+        assert array.chunks[-3:] == (1, 24, 32)
+    first = zarr.open_array(f"{one}/0", mode="r")
+    np.testing.assert_array_equal(
+        np.asarray(first[:]), pixels[:, 0].transpose(0, 2, 1, 3, 4)
+    )
