@@ -24,6 +24,8 @@ def writer_of(target: Any) -> Callable[[dict[str, Any], Any], None]:
 
     Raises
     ------
+    ImportError
+        If the format is parquet and pyarrow is not installed.
     ValueError
         If the name does not tell the format.
     """
@@ -31,6 +33,12 @@ def writer_of(target: Any) -> Callable[[dict[str, Any], Any], None]:
     if suffix == ".json":
         return _write_json
     if suffix in {".parquet", ".parq"}:
+        try:
+            import pyarrow  # noqa: F401 - before the file is read
+        except ImportError as error:
+            raise ImportError(
+                "references are written as parquet by pyarrow: python -m pip install pyarrow"
+            ) from error
         return _write_parquet
     raise ValueError(f"{target}: names of references end in .json or .parquet")
 

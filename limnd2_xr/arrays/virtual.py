@@ -158,6 +158,8 @@ def to_kerchunk(
     ------
     UnsupportedFeature
         If the bytes of frames cannot be those of chunks.
+    ImportError
+        If parquet is to be written and pyarrow is not installed.
     ValueError
         If the file has no name that others could find it by, or the name of `target`
         does not tell the format.

@@ -416,6 +416,15 @@ def test_references_in_files(spec: str, name: str, tmp_path: Path) -> None:
     xr.testing.assert_identical(found.transpose(*expected.dims), expected)
 
 
+def test_parquet_needs_pyarrow(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ImportError, match="pip install pyarrow"):
+        to_kerchunk(folder / "run0.nd2", tmp_path / "refs.parquet")
+    assert not (tmp_path / "refs.parquet").exists()
+
+
 def test_targets_without_a_format(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"refs\.txt.*json or"):
         to_kerchunk(folder / "run0.nd2", tmp_path / "refs.txt")
