@@ -34,7 +34,7 @@ def writer_of(target: Any) -> Callable[[dict[str, Any], Any], None]:
         return _write_json
     if suffix in {".parquet", ".parq"}:
         try:
-            import pyarrow  # noqa: F401 - before the file is read
+            import pyarrow as pa  # noqa: F401 - before the file is read
         except ImportError as error:
             raise ImportError(
                 "references are written as parquet by pyarrow: python -m pip install pyarrow"
