@@ -6,7 +6,7 @@ import pickle
 from typing import Any
 
 import imagecodecs
-import numcodecs
+import numcodecs  # type: ignore[import-untyped]
 import numpy as np
 import pytest
 import zarr
@@ -28,7 +28,7 @@ INTEGERS = [np.dtype(name) for name in ("u1", "u2", "u4", "u8", "i1", "i2", "i4"
 def exact_means(pixels: np.ndarray[Any, Any]) -> list[list[int]]:
     """Means of 2 x 2 by Python's own integers, halves to even."""
     rows, columns = pixels.shape
-    found = []
+    found: list[list[int]] = []
     for y in range(max(1, rows // 2)):
         found.append([])
         for x in range(max(1, columns // 2)):
