@@ -23,6 +23,7 @@ from limnd2_xr.export.frame_groups import frame_groups
 from limnd2_xr.export.new_file import check_target, new_file
 from limnd2_xr.export.parallel import run_pieces, workers_for
 from limnd2_xr.export.progress import progress_of
+from limnd2_xr.export.requirements import require
 
 if TYPE_CHECKING:
     import os
@@ -104,6 +105,9 @@ def to_sequence(
     """
     if kind not in _SUFFIX:
         raise ValueError(f'kind must be "tiff" or "png", not {kind!r}')
+    codecs = kind == "png" or compression
+    needed = (["tifffile"] if kind == "tiff" else []) + ["imagecodecs"] * codecs
+    require(kind.upper(), *needed)
     source = ExportImage.of(obj)
     source = source.with_pixels(_converted(source, dtype, scale))
     if kind == "png":

@@ -25,6 +25,7 @@ from limnd2_xr.export.ome_xml import xml_of
 from limnd2_xr.export.parallel import run_pieces, workers_for
 from limnd2_xr.export.progress import progress_of
 from limnd2_xr.export.pyramid_levels import halved, level_sizes
+from limnd2_xr.export.requirements import require
 from limnd2_xr.export.tiff_file import TiffFile, TiffSpec
 from limnd2_xr.export.tiff_segments import Segments, check_compression, check_tile
 
@@ -113,7 +114,10 @@ def to_ome_tiff(
         If the array is no image, or options do not fit it or each other.
     UnsupportedDtype
         If OME has no such pixels.
+    ModuleNotFoundError
+        If tifffile is not installed.
     """
+    require("OME-TIFF", "tifffile", *(["imagecodecs"] if compression else []))
     source = ExportImage.of(obj)
     options = _Options.checked(source, pyramid, compression, tile, bigtiff)
     if split not in {None, "position"}:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -256,6 +257,18 @@ def test_options_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=told):
         to_ome_tiff(random("YX", "f4"), tmp_path / "a.ome.tif", **options)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("module", ["tifffile", "imagecodecs"])
+def test_what_is_not_installed_is_named(
+    module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ModuleNotFoundError, match=r"limnd2-xr\[export\]"):
+        random("YX").nd2.to_ome_tiff(tmp_path / "a.ome.tif", compression="zlib")
+    with pytest.raises(ModuleNotFoundError, match=module):
+        random("YX").nd2.to_tiff_sequence(tmp_path / "new", compression=True)
     assert not list(tmp_path.iterdir())
 
 
