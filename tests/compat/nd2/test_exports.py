@@ -107,7 +107,7 @@ def test_zarr_has_the_same_pixels(path: Path, tmp_path: Path) -> None:
         pixels = opened.asarray()
         with pytest.raises(IndexError, match="Position 2 out of range"):
             opened.write_ome_zarr(tmp_path / "x.zarr", position=2)
-        with pytest.raises(ValueError, match="Only version '0.5'"):
+        with pytest.raises(ValueError, match=r"Only version '0\.5'"):
             opened.write_ome_zarr(tmp_path / "x.zarr", version="0.4")  # type: ignore[arg-type]
         with pytest.raises(FileExistsError):
             opened.write_ome_zarr(tmp_path / "one.zarr")
