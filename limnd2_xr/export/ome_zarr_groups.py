@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import limnd2_xr
 from limnd2_xr.arrays.attrs import METADATA_ATTR
 from limnd2_xr.export.export_journal import OWN_ATTRIBUTE, Found
 from limnd2_xr.export.ngff_metadata import (
@@ -125,7 +125,7 @@ def own_attributes(attrs: Mapping[str, Any]) -> dict[str, Any]:
     """
     values = {str(name): _plain(value) for name, value in attrs.items()}
     document = values.pop(METADATA_ATTR, None)
-    made: dict[str, Any] = {"version": limnd2_xr.__version__, "attributes": values}
+    made: dict[str, Any] = {"version": version("limnd2-xr"), "attributes": values}
     if isinstance(document, str):
         try:
             made[METADATA_ATTR] = _plain(json.loads(document))
