@@ -1,8 +1,9 @@
 """`FrameStore`: an open .nd2 file as metadata, loops and lazily read frames.
 
-What opening finds out is kept in a `StoreState`, which travels between processes; the
-store itself adds the handle. So a worker that unpickles an array opens the file, checks
-that it is still the same, and reads: it parses nothing again.
+What opening finds out is kept in a `StoreState`, which can be pickled; the store itself
+adds the handle. With a state the file is opened again, after a check that it is still the
+same, and nothing is parsed. Where a state would be too large to travel, the file is opened
+as before and has to turn out the same (`FrameStore.open_as_before`).
 """
 
 from __future__ import annotations
