@@ -12,11 +12,15 @@ import numpy as np
 import xarray as xr
 
 from limnd2_xr.arrays.opened_pixels import opened_pixels
+from limnd2_xr.frames.planner import normalize, pick_array
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
+
+    from limnd2_xr.arrays.opened_pixels import OpenedPixels
+    from limnd2_xr.frames.store import FrameStore
 
 __all__ = ["FrameGroup", "PixelSource", "frame_groups"]
 
@@ -57,7 +61,7 @@ class PixelSource:
     def read(self, index: Mapping[str, slice]) -> NDArray[Any]:
         """Return a part of the pixels: over the loops, C, Y, X and, for RGB, S.
 
-        It is valid until the same thread reads the next one.
+        It is valid until the same thread reads the next one, and must not be changed.
 
         Parameters
         ----------
@@ -97,7 +101,40 @@ def _values(part: xr.Variable) -> NDArray[Any]:
         if nbytes <= _KEPT_NBYTES:
             _kept.room = room
     with opened.manager.acquire_context() as store:
+        stored = _stored_frame(opened, store)
+        if stored is not None:
+            return stored.reshape(part.shape)
         return store.read(opened.key, room)
+
+
+def _stored_frame(opened: OpenedPixels, store: FrameStore) -> NDArray[Any] | None:
+    """Return a single whole frame as its bytes lie in the file, where that is possible.
+
+    Of files that are mapped nothing is copied.
+    """
+    state = opened.state
+    layout = state.table.layout
+    row_nbytes = layout.width * layout.pixel_nbytes
+    if layout.compression != "none" or layout.components != 1:
+        return None
+    if layout.row_nbytes != row_nbytes:
+        return None
+    picks = [
+        pick_array(normalize(key, length, dim))
+        for key, length, dim in zip(opened.key, state.shape, state.dims, strict=True)
+    ]
+    loops = len(state.axes.dims)
+    whole = (1, layout.height, layout.width)
+    if any(
+        not np.array_equal(pick, np.arange(length))
+        for pick, length in zip(picks[loops:], whole, strict=True)
+    ):
+        return None
+    numbers = state.axes.sequence()[np.ix_(*picks[:loops])].ravel()
+    data = store.stored.read(int(numbers[0])) if numbers.size == 1 else None
+    if data is None or len(data) < row_nbytes * layout.height:
+        return None
+    return np.frombuffer(data, layout.dtype, layout.height * layout.width)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
