@@ -17,6 +17,7 @@ from limnd2_xr.compat.nd2.file_pixels import FilePixels
 from limnd2_xr.compat.nd2.frames import FrameTable
 from limnd2_xr.compat.nd2.labelled import coords_of, xarray_array
 from limnd2_xr.compat.nd2.metadata import geometry_of, metadata_of, text_info_of
+from limnd2_xr.compat.nd2.reader import ChunkLookup
 from limnd2_xr.compat.nd2.rois import rois_of
 
 if TYPE_CHECKING:
@@ -88,6 +89,10 @@ class ND2File(FilePixels):
         """
         del copy
         return xarray_array(self, delayed=delayed, squeeze=squeeze, position=position)
+
+    @cached_property
+    def _rdr(self) -> ChunkLookup:
+        return ChunkLookup(self._session)
 
     def _expand_coords(self, squeeze: bool = True) -> dict[str, Any]:
         return coords_of(self, squeeze=squeeze)

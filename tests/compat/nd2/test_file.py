@@ -340,6 +340,23 @@ def test_times_that_lie_with_the_frames_count(tmp_path: Path) -> None:
         assert "Time [s]" not in opened.events()[0]
 
 
+def test_chunks_by_their_names(path: Path) -> None:
+    name = b"ImageAttributesLV!"
+    with real.ND2File(path) as theirs, nd2.ND2File(path) as opened:
+        # private in nd2, and used by others
+        expected: Any = theirs._rdr
+        found = opened._rdr
+        assert {n: v[0] for n, v in found.chunkmap.items()} == {
+            n: v[0]
+            for n, v in expected.chunkmap.items()
+            if not n.startswith(b"ND2 FILE SIGNATURE")
+        }
+        assert found._load_chunk(name) == expected._load_chunk(name)
+        assert found._decode_chunk(name) == expected._decode_chunk(name)
+        with pytest.raises(KeyError):
+            found._load_chunk(b"nothing!")
+
+
 def test_legacy_files(tmp_path: Path) -> None:
     points = tuple(Point(10.0 * i, -5.0 * i, 2.0 * i) for i in range(3))
     spec = LegacySpec(
