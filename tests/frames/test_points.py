@@ -13,6 +13,7 @@ import limnd2_xr
 from limnd2_xr.frames.points import PointKey
 from limnd2_xr.frames.store import FrameStore
 from limnd2_xr.testing.counting import count_reads
+from limnd2_xr.testing.legacy import LegacySpec, build_legacy
 from limnd2_xr.testing.synthetic import (
     ChannelSpec,
     SyntheticSpec,
@@ -173,3 +174,15 @@ def test_shape_of_points() -> None:
     key = PointKey.of((np.zeros((4, 1), int), np.zeros(3, int)), (5, 5), ("Y", "X"))
     assert key.shape == (4, 3)
     assert key.size == 12
+
+
+def test_points_of_format_1() -> None:
+    pytest.importorskip("imagecodecs")
+    file = build_legacy(LegacySpec())
+    with FrameStore.open(file.data) as store:
+        *loops, _, height, width = store.shape
+        rng = np.random.default_rng(3)
+        at = [rng.integers(length, size=5) for length in (*loops, height, width)]
+        key = (*at[:-2], ALL, *at[-2:])
+        everything = store.read((ALL,) * len(store.shape))
+        np.testing.assert_array_equal(store.read_points(key), expected(everything, key))
