@@ -183,6 +183,6 @@ def test_points_of_format_1() -> None:
         *loops, _, height, width = store.shape
         rng = np.random.default_rng(3)
         at = [rng.integers(length, size=5) for length in (*loops, height, width)]
-        key = (*at[:-2], ALL, *at[-2:])
+        key: tuple[Any, ...] = (*at[:-2], ALL, *at[-2:])
         everything = store.read((ALL,) * len(store.shape))
         np.testing.assert_array_equal(store.read_points(key), expected(everything, key))
