@@ -23,6 +23,11 @@ from limnd2_xr.compat.limnd2.loop_types import (
     ZStackType,
 )
 from limnd2_xr.compat.limnd2.stored_struct import StoredStruct, record, struct, structs
+from limnd2_xr.compat.limnd2.wellplates import (
+    WellplateDesc,
+    WellplateFrameInfo,
+    WellplateFrameInfoItem,
+)
 from limnd2_xr.variants.tree import LvType
 
 if TYPE_CHECKING:
@@ -39,6 +44,9 @@ __all__ = [
     "ExperimentXYPosLoopPoint",
     "ExperimentZStackLoop",
     "UnknownLoop",
+    "WellplateDesc",
+    "WellplateFrameInfo",
+    "WellplateFrameInfoItem",
     "ZStackType",
     "canonical_calibration",
     "canonical_experiment",
