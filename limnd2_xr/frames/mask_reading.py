@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from limnd2_xr.frames.store import FrameStore
     from limnd2_xr.model.binary_layer import BinaryLayer
 
-__all__ = ["read_masks"]
+__all__ = ["read_mask", "read_masks"]
 
 _BATCH: Final = 256
 """Frames whose chunks are read at once."""
@@ -57,6 +57,37 @@ def read_masks(
         for part in names:
             payloads = {at: found[name] for at, name in part.items()}
             yield _mask(store, layer, payloads, next(iter(part.values()), ""))
+
+
+def read_mask(
+    store: FrameStore, layer: BinaryLayer, number: int
+) -> NDArray[np.uint32] | None:
+    """Return the mask of one frame of a layer; None if it has none.
+
+    Parameters
+    ----------
+    store
+        The open file.
+    layer
+        One of its layers.
+    number
+        Of the frame.
+
+    Returns
+    -------
+    ndarray of uint32 or None
+        Of shape (Y, X).
+
+    Warns
+    -----
+    Nd2Warning
+        If the mask is damaged; it counts as none.
+    """
+    chunks = store.state.chunks
+    names = {at: name for at, name in _names(layer, number).items() if name in chunks}
+    found = store.read_chunks(names.values())
+    payloads = {at: found[name] for at, name in names.items()}
+    return _mask(store, layer, payloads, next(iter(names.values()), ""))
 
 
 def _names(layer: BinaryLayer, number: int) -> Mapping[tuple[int, int], str]:
