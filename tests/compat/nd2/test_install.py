@@ -18,6 +18,13 @@ import xarray as xr
 
 from limnd2_xr import compat
 from limnd2_xr.compat import nd2 as ours
+from limnd2_xr.testing.synthetic import (
+    ChannelSpec,
+    SyntheticSpec,
+    TimeLoop,
+    ZLoop,
+    build,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,28 +65,6 @@ def test_install_refuses_and_replaces() -> None:
     assert sys.modules["nd2"] is nd2
     assert sys.modules["nd2.structures"] is nd2.structures
     compat.uninstall("nd2")
-
-
-def test_all_modules_of_the_package_are_found() -> None:
-    script = """
-        import json
-        from limnd2_xr.compat import install, uninstall
-        install("nd2")
-        import nd2, nd2.index, nd2.jobs, nd2.jobs.types, nd2.structures, nd2.tiff
-        from nd2._util import AXIS, TIME_KEY, VoxelSize
-        from nd2._binary import BinaryLayer
-        from nd2._nd2file import ND2File
-        names = [nd2.__name__, nd2.structures.__name__, nd2.ND2File.__module__]
-        same = ND2File is nd2.ND2File and BinaryLayer is nd2.BinaryLayer
-        uninstall("nd2")
-        import nd2 as real
-        print(json.dumps([names, same, real.__name__]))
-    """
-    names, same, real = run(script)
-    assert names[0] == "limnd2_xr.compat.nd2"
-    assert all(name.startswith("limnd2_xr.compat.nd2") for name in names)
-    assert same
-    assert real == "nd2"
 
 
 BIOIO = """
@@ -157,9 +142,12 @@ def test_bioio_nd2_reads_every_sample(
 
 NAPARI = """
     import json, sys
-    from limnd2_xr.compat import install
+    from limnd2_xr.compat import install, uninstall
     install("nd2")
-    import nd2
+    import nd2, nd2.index, nd2.jobs, nd2.jobs.types, nd2.structures, nd2.tiff
+    from nd2._util import AXIS, TIME_KEY, VoxelSize
+    from nd2._binary import BinaryLayer
+    from nd2._nd2file import ND2File
 
     def get_reader(path):
         return reader if nd2.is_supported_file(path) else None
@@ -180,19 +168,32 @@ NAPARI = """
         return [(array.data, meta, "image")]
 
     [(data, meta, kind)] = get_reader(sys.argv[1])(sys.argv[1])
-    print(json.dumps([data.shape, int(data[0, 0].sum().compute()), meta, kind]))
+    names = [nd2.__name__, nd2.structures.__name__, nd2.ND2File.__module__]
+    same = ND2File is nd2.ND2File and BinaryLayer is nd2.BinaryLayer
+    total = int(data[0, 0].sum().compute())
+    uninstall("nd2")
+    import nd2 as real
+    print(json.dumps([data.shape, total, meta, kind, names, same, real.__name__]))
 """
 
 
-@pytest.mark.realdata
-def test_a_plugin_in_the_style_of_napari(real_file: Any) -> None:
-    path = real_file("confocal_t3_z10_c2")
-    shape, total, meta, kind = run(NAPARI, str(path))
-    with nd2.ND2File(path) as file:
-        expected = file.asarray()
-        size = file.voxel_size()
+def test_a_plugin_in_the_style_of_napari(tmp_path: Path) -> None:
+    spec = SyntheticSpec(
+        loops=(TimeLoop(2), ZLoop(3, step_um=0.5)),
+        channels=(ChannelSpec("DAPI", color=0xFF0000), ChannelSpec("GFP")),
+        width=24,
+        height=16,
+        calibration_um=0.25,
+    )
+    file = build(spec)
+    path = file.save(tmp_path / "a.nd2")
+    shape, total, meta, kind, names, same, real = run(NAPARI, str(path))
+    expected = file.array()
     assert tuple(shape) == expected.shape
     assert total == int(expected[0, 0].sum(dtype=np.int64))
-    assert meta["name"] == ["5-FAM/pH 9.0", "FM 4-64/2% CHAPS"]
-    assert meta["scale"] == [1.0, size.z, size.y, size.x]
+    assert (meta["name"], meta["colormap"][0]) == (["DAPI", "GFP"], "#0000ff")
+    assert meta["scale"] == [1.0, 0.5, 0.25, 0.25]
     assert (meta["channel_axis"], kind) == (2, "image")
+    assert all(name.startswith("limnd2_xr.compat.nd2") for name in names)
+    assert same
+    assert real == "nd2"
