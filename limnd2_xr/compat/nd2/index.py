@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
+from limnd2_xr.arrays.expressions import compile_filter
 from limnd2_xr.compat.nd2.file import ND2File
-from limnd2_xr.compat.nd2.index_filter import compile_filter
 from limnd2_xr.model.picture import datetime_of
 
 if TYPE_CHECKING:
