@@ -114,6 +114,9 @@ class FileState:
         self._session.__setstate__(state["session"])
         self._layout = Layout(self._session.state)
 
+    def __dask_tokenize__(self) -> tuple[str, str]:
+        return type(self).__name__, self._session.token
+
     def __repr__(self) -> str:
         path = self._session.path
         name = path if path is None or "://" in path else Path(path).name

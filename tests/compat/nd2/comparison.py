@@ -126,10 +126,10 @@ PROBES: Mapping[str, Mapping[str, Callable[[Any], Any]]] = {
     "frame_metadata": {
         "frame_metadata": lambda f: [f.frame_metadata(i) for i in frames(f)],
         "frame_metadata(-1)": lambda f: (
-            f.frame_metadata(-1) == f.frame_metadata(len(f.loop_indices) - 1)
+            repr(f.frame_metadata(-1)) == repr(f.frame_metadata(len(frames(f)) - 1))
         ),
         "frame_metadata(tuple)": lambda f: [
-            f.frame_metadata(at) == f.frame_metadata(i)
+            repr(f.frame_metadata(at)) == repr(f.frame_metadata(i))
             for i, at in enumerate(frame_indices(f))
         ],
         "frame_metadata(beyond)": lambda f: f.frame_metadata(1000),

@@ -129,6 +129,7 @@ def test_dask_names_change_with_the_file(tmp_path: Path) -> None:
         spec = SyntheticSpec(loops=(TimeLoop(n),), width=8, height=6)
         with nd2.ND2File(build(spec).save(tmp_path / "a.nd2")) as opened:
             names += [opened.to_dask().name, opened.to_dask().name]
+            assert dask.base.tokenize(opened) == dask.base.tokenize(opened)
     assert names[0] == names[1] != names[2]
 
 
