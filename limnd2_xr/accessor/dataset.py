@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from limnd2_xr.arrays.label_layers import Labels
     from limnd2_xr.arrays.stored_pixels import OnLoss
     from limnd2_xr.export.ngff_metadata import NgffVersion
+    from limnd2_xr.export.progress import Progress
     from limnd2_xr.export.pyramid_levels import Pyramid
     from limnd2_xr.export.zarr_arrays import Sizes
 
@@ -185,7 +186,7 @@ class Nd2DatasetAccessor(ExportAccessor, Nd2FileAccessor):
         positions: Any = None,
         overwrite: bool = False,
         compute: bool = True,
-        progress: bool = False,
+        progress: Progress = False,
         storage_options: dict[str, Any] | None = None,
         resume: bool = False,
     ) -> Delayed | None:
@@ -221,7 +222,7 @@ class Nd2DatasetAccessor(ExportAccessor, Nd2FileAccessor):
         compute
             Write now; else return what does it.
         progress
-            Show a bar.
+            Show a bar, or a function to call with steps done and steps there are.
         storage_options
             For a URL: arguments of its filesystem.
         resume

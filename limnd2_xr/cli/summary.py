@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from limnd2_xr.arrays.file_index import first_moment
 from limnd2_xr.model.channels import channel_names
 from limnd2_xr.model.experiment import (
     NETimeLoop,
@@ -16,7 +17,7 @@ from limnd2_xr.model.experiment import (
     XYPositionLoop,
     ZStackLoop,
 )
-from limnd2_xr.model.times import acquired, frame_times, time_coordinate
+from limnd2_xr.model.times import frame_times, time_coordinate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -172,7 +173,7 @@ def summarize(store: FrameStore) -> FileSummary:
         zoom=optics.zoom,
         microscope=optics.microscope,
         camera=optics.camera,
-        acquired=_first_moment(store, times),
+        acquired=first_moment(store, times),
         acquisition_start=document.acquisition_start,
         software=document.software.name,
         software_version=document.software.version,
@@ -196,17 +197,6 @@ def _channel(name: str, channel: Channel) -> ChannelSummary:
         binning=channel.binning,
         camera=channel.camera,
     )
-
-
-def _first_moment(store: FrameStore, times_s: NDArray[np.float64]) -> str:
-    """Moment of frame 0 as the coordinate ``acquired`` has it; ``""`` if not known."""
-    moments = acquired(store.document, store.axes, times_s)
-    (first,) = moments[store.axes.sequence() == 0]
-    if np.isnat(first):
-        return ""
-    # A Julian day is good for 40 us.
-    millis = round(int(first.astype("datetime64[us]").astype(np.int64)) / 1000)
-    return f"{np.datetime64(millis, 'ms')}Z"
 
 
 def _loops(store: FrameStore, times_s: NDArray[np.float64]) -> tuple[LoopSummary, ...]:

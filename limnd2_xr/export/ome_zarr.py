@@ -18,12 +18,14 @@ from limnd2_xr.options import get_threads
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Callable
 
     import xarray as xr
     from dask.delayed import Delayed
     from numpy.typing import NDArray
 
     from limnd2_xr.export.ome_zarr_plan import ExportPlan
+    from limnd2_xr.export.progress import Progress
     from limnd2_xr.export.zarr_blocks import Block, ImageExport
 
 __all__ = ["to_ome_zarr"]
@@ -41,7 +43,7 @@ def to_ome_zarr(
     positions: Any = None,
     overwrite: bool = False,
     compute: bool = True,
-    progress: bool = False,
+    progress: Progress = False,
     storage_options: dict[str, Any] | None = None,
     resume: bool = False,
 ) -> Delayed | None:
@@ -65,7 +67,8 @@ def to_ome_zarr(
     compute
         Write now; else return what does it.
     progress
-        Show a bar.
+        Show a bar, or a function to call with steps done and steps there are; what it
+        raises ends the export.
     storage_options
         For a URL: arguments of its filesystem.
     resume
@@ -100,7 +103,13 @@ def to_ome_zarr(
 
         later: Delayed = delayed(finish, pure=False)(receipts)
         return later
-    _run(receipts, plan, is_remote=isinstance(target, RemoteTarget), progress=progress)
+    _run(
+        receipts,
+        plan,
+        is_remote=isinstance(target, RemoteTarget),
+        progress=progress,
+        before=len(done),
+    )
     finish([])
     return None
 
@@ -191,20 +200,53 @@ def _write_given(
 
 
 def _run(
-    receipts: list[Any], plan: ExportPlan, *, is_remote: bool, progress: bool
+    receipts: list[Any],
+    plan: ExportPlan,
+    *,
+    is_remote: bool,
+    progress: Progress,
+    before: int,
 ) -> None:
     """Write the blocks: by the threads of this process, or as dask would compute."""
     from dask.base import compute
+    from dask.callbacks import Callback
     from dask.diagnostics.progress import ProgressBar
     from dask.threaded import get as threaded_get
 
+    shown: Any = ProgressBar() if progress is True else nullcontext()
+    told = _telling(progress, before) if callable(progress) else None
     options: dict[str, Any] = {}
     if not plan.is_dask:
         threads = max(get_threads(), _REMOTE_THREADS) if is_remote else get_threads()
         # By its name dask would look for a cluster first, and import what that takes.
         options = {"scheduler": threaded_get, "num_workers": threads}
-    with ProgressBar() if progress else nullcontext():
+        if told is not None:  # of this export only, also if others run in other threads
+            options["callbacks"] = [(None, None, None, told, None)]
+    elif told is not None:
+        shown = Callback(posttask=told)
+    with shown:
         compute(*receipts, **options)
+
+
+def _telling(
+    progress: Callable[[int, int], None], before: int
+) -> Callable[[Any, Any, Any, Any, Any], None]:
+    """Return what dask is to call after each task.
+
+    Parameters
+    ----------
+    progress
+        To be told.
+    before
+        Blocks that had been written already.
+    """
+
+    def after(_key: Any, _result: Any, _graph: Any, state: Any, _id: Any) -> None:
+        done = len(state["finished"])
+        rest = sum(len(state[name]) for name in ("ready", "waiting", "running"))
+        progress(before + done, before + done + rest)
+
+    return after
 
 
 def _finish(
