@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeAlias
 
-from limnd2_xr.compat.limnd2.loop_types import ExperimentLoopType, ZStackType
+from limnd2_xr.compat.limnd2.loop_types import ExperimentLoopType
 from limnd2_xr.compat.limnd2.picture_planes import PictureMetadataPicturePlanes
 from limnd2_xr.compat.limnd2.stored_struct import StoredStruct, record, struct, structs
+from limnd2_xr.model.loop_parameters import z_fields
 from limnd2_xr.variants.tree import Level, LvType
 
 __all__ = [
@@ -25,8 +26,6 @@ __all__ = [
 
 _BOOL, _I32, _U32, _F64 = LvType.BOOL, LvType.INT32, LvType.UINT32, LvType.DOUBLE
 _TEXT, _BYTES = LvType.STRING, LvType.BYTES
-_TOP_TO_BOTTOM = 4
-"""Types of Z stacks from here on run downwards."""
 
 
 def _duration(milliseconds: float) -> str:
@@ -173,24 +172,18 @@ class ExperimentZStackLoop(StoredStruct):
 
     @property
     def top(self) -> float:
-        """Highest position, µm."""
-        return max(self.dZLow, self.dZHigh)
+        """Highest position, µm; of a piezo with that of the drive below it."""
+        return self.dReferencePosition + max(self.dZLow, self.dZHigh)
 
     @property
     def bottom(self) -> float:
-        """Lowest position, µm."""
-        return min(self.dZLow, self.dZHigh)
+        """Lowest position, µm; of a piezo with that of the drive below it."""
+        return self.dReferencePosition + min(self.dZLow, self.dZHigh)
 
     @property
     def homeIndex(self) -> int:
-        """Slice nearest to the home position, counted in the order of the frames."""
-        low, high = self.bottom, self.top
-        if self.uiCount < 2 or high == low:
-            return 0
-        share = (min(max(self.dZHome, low), high) - low) / (high - low)
-        if ZStackType(self.iType) >= _TOP_TO_BOTTOM:
-            share = 1 - share
-        return round(share * (self.uiCount - 1))
+        """Slice at the home position, counted in the order of the frames."""
+        return z_fields(self.to_tree(), self.uiCount).home_index
 
     @property
     def info(self) -> list[dict[str, Any]]:

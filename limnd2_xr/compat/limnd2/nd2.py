@@ -1,0 +1,7 @@
+"""``limnd2.nd2``: reader and writer."""
+
+from __future__ import annotations
+
+from limnd2_xr.compat.limnd2.reader import Nd2Reader
+
+__all__ = ["Nd2Reader"]
