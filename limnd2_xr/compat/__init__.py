@@ -7,12 +7,14 @@ it for packages that cannot be changed.
 from __future__ import annotations
 
 import importlib
-import pkgutil
+import importlib.util
 import sys
+from importlib.abc import Loader, MetaPathFinder
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+    from importlib.machinery import ModuleSpec
     from types import ModuleType
 
 __all__ = ["install", "uninstall"]
@@ -23,8 +25,8 @@ _PRIVATE: Final[Mapping[str, Mapping[str, str]]] = {
 }
 """Modules that others import although they are private, and where their content is here."""
 
-_replaced: dict[str, dict[str, ModuleType]] = {}
-"""Modules that were there before, by the name of the package."""
+_installed: dict[str, _Installed] = {}
+"""By the name of the package."""
 
 
 def install(name: str, *, force: bool = False) -> ModuleType:
@@ -72,11 +74,13 @@ def install(name: str, *, force: bool = False) -> ModuleType:
             f"{name} has been imported already: call install({name!r}) before anything "
             "imports it, or with force=True; what has it already then keeps it"
         )
-    modules = {name: facade, **_submodules(name, facade)}
     for known in before:
         del sys.modules[known]
-    sys.modules.update(modules)
-    _replaced[name] = before
+    sys.modules[name] = facade
+    for private, ours in _PRIVATE[name].items():  # for `from nd2 import _util`
+        setattr(facade, private, importlib.import_module(f"{facade.__name__}.{ours}"))
+    _installed[name] = _Installed(name, facade.__name__, before)
+    sys.meta_path.insert(0, _installed[name])
     return facade
 
 
@@ -88,10 +92,12 @@ def uninstall(name: str) -> None:
     name
         ``"nd2"`` or ``"limnd2"``; it need not be installed.
     """
-    if name in _replaced:
+    if name in _installed:
+        drop_in = _installed.pop(name)
+        sys.meta_path.remove(drop_in)
         for known in _modules_of(name):
             del sys.modules[known]
-        sys.modules.update(_replaced.pop(name))
+        sys.modules.update(drop_in.before)
 
 
 def _modules_of(name: str) -> dict[str, ModuleType]:
@@ -102,17 +108,42 @@ def _modules_of(name: str) -> dict[str, ModuleType]:
     }
 
 
-def _submodules(name: str, facade: ModuleType) -> dict[str, ModuleType]:
-    """Modules of a drop-in under the names that the package has for them."""
-    found = {}
-    prefix = f"{facade.__name__}."
-    for info in pkgutil.walk_packages(facade.__path__, prefix):
-        if info.name.endswith("__main__"):
-            continue
-        found[f"{name}.{info.name.removeprefix(prefix)}"] = importlib.import_module(
-            info.name
-        )
-    for private, ours in _PRIVATE[name].items():
-        found[f"{name}.{private}"] = found[f"{name}.{ours}"]
-        setattr(facade, private, found[f"{name}.{ours}"])  # for `from nd2 import _util`
-    return found
+class _Installed(MetaPathFinder, Loader):
+    """Finds the modules of a drop-in under the names that the package has for them."""
+
+    def __init__(
+        self, name: str, facade: str, before: Mapping[str, ModuleType]
+    ) -> None:
+        self._name = name
+        self._facade = facade
+        self._own: dict[str, ModuleSpec | None] = {}
+        self.before = before
+        """What was imported before under these names."""
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None,
+        target: ModuleType | None = None,
+    ) -> ModuleSpec | None:
+        """Return how to load a module of the package, None if it is of another."""
+        del path, target
+        if not fullname.startswith(f"{self._name}."):
+            return None
+        if importlib.util.find_spec(self._ours(fullname)) is None:
+            return None
+        return importlib.util.spec_from_loader(fullname, self)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """Return the module of the drop-in itself, not a copy of it."""
+        module = importlib.import_module(self._ours(spec.name))
+        self._own[module.__name__] = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Leave the module as it is: it has been loaded."""
+        module.__spec__ = self._own.pop(module.__name__)
+
+    def _ours(self, fullname: str) -> str:
+        rest = fullname.removeprefix(f"{self._name}.")
+        return f"{self._facade}.{_PRIVATE[self._name].get(rest, rest)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import subprocess
 import sys
@@ -56,10 +57,15 @@ def test_install_refuses_and_replaces() -> None:
         import nd2 as found
         from nd2 import _util, structures
 
+        importlib.import_module("nd2.structures")
+
         assert found is ours
         assert structures is ours.structures
         assert id(_util.AXIS) == id(ours.AXIS)
         assert sys.modules["nd2.structures"] is ours.structures
+        assert ours.structures.__spec__.name == ours.structures.__name__
+        with pytest.raises(ModuleNotFoundError):
+            importlib.import_module("nd2._parse")
     finally:
         compat.uninstall("nd2")
     assert sys.modules["nd2"] is nd2
