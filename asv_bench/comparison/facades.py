@@ -40,7 +40,7 @@ def cases() -> Iterator[tuple[str, Case]]:
         yield f"facade-{name}", _case(title, file, call, over_nd2)
     yield (
         "facade-masks",
-        _case("binary_data, 5,000 objects", "masks", binary_data, 5, anew=True),
+        _case("binary_data, 5,000 objects", "masks", binary_data, 3, anew=True),
     )
 
 
