@@ -38,6 +38,8 @@ from limnd2_xr.frames.partial_frames import (
     frame_head,
     frame_stride,
 )
+from limnd2_xr.frames.pixels import inflate_rows
+from limnd2_xr.frames.pyramid import decode_level
 from limnd2_xr.frames.table import TIME_NBYTES
 
 if TYPE_CHECKING:
@@ -253,7 +255,7 @@ class FrameStream:
         check_frames(tile[np.newaxis], small)
         check_values(tile[np.newaxis], self._bits, [number])
         known = self._frames.get(number)
-        offset = known.offset if known is not None else self._plain_room(number)
+        offset = self._sparse_room(number) if known is None else known.offset
         first = offset + ALIGNMENT + y * layout.row_nbytes + x * layout.pixel_nbytes
         row = y
         for _, block in packed_blocks(tile, small):
@@ -266,10 +268,33 @@ class FrameStream:
         self._partial.write_at(offset, frame_head(number, layout.frame_nbytes, time_ms))
         self._register(number, offset, layout.frame_nbytes, time_ms)
 
-    def frame_bytes(self, number: int) -> bytes:
-        """Return the pixels of a frame as they are stored; KeyError if it is not there."""
+    def frame(self, number: int) -> NDArray[Any]:
+        """Return a frame that was put, of shape (C, Y, X) and, for RGB, S.
+
+        Parameters
+        ----------
+        number
+            Of the frame; KeyError if it is not there.
+        """
+        layout = self._begun()
         place = self._frames[number]
-        return self._partial.read_at(place.data_offset, place.nbytes)
+        data = self._partial.read_at(place.data_offset, place.nbytes)
+        if layout.compression == "zlib":
+            data = inflate_rows(data, layout, layout.height)
+        return decode_level(data, layout)
+
+    def frame_payload(self, number: int) -> bytes:
+        """Return the payload of a frame's chunk: its time, and its pixels as stored.
+
+        Parameters
+        ----------
+        number
+            Of the frame; KeyError if it is not there.
+        """
+        place = self._frames[number]
+        return self._partial.read_at(
+            place.data_offset - TIME_NBYTES, TIME_NBYTES + place.nbytes
+        )
 
     def put_chunk(self, name: str, payload: ReadableBuffer) -> None:
         """Write a chunk now, of which another one under that name takes the place.
@@ -302,6 +327,11 @@ class FrameStream:
         if place is None:
             return None
         return self._partial.read_at(place.data_offset, place.nbytes)
+
+    @property
+    def chunk_names(self) -> list[str]:
+        """Names of the chunks that were put."""
+        return list(self._chunks)
 
     def finalize(
         self,
@@ -401,15 +431,21 @@ class FrameStream:
             self._frames[number] = _Place(offset, offset + ALIGNMENT, nbytes)
             self._times[number] = time_ms
 
+    def _sparse_room(self, number: int) -> int:
+        """Return the place of an uncompressed frame, whose pixels are 0."""
+        offset = self._plain_room(number)
+        nbytes = frame_stride(self._begun())
+        self._partial.extend_to(offset + nbytes)
+        blank(self._partial, offset, nbytes)
+        return offset
+
     def _put_zeros(self, number: int) -> None:
         layout = self._begun()
         if layout.compression == "zlib":
             zero = np.zeros((), layout.dtype)
             self.put(number, np.broadcast_to(zero, layout.frame_shape))
             return
-        offset = self._plain_room(number)
-        self._partial.extend_to(offset + frame_stride(layout))
-        blank(self._partial, offset, frame_stride(layout))
+        offset = self._sparse_room(number)
         self._partial.write_at(offset, frame_head(number, layout.frame_nbytes, np.nan))
         self._register(number, offset, layout.frame_nbytes, np.nan)
 

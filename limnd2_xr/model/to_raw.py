@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
     _Tree: TypeAlias = Callable[[Nd2Document], Level]
 
-__all__ = ["Base", "to_raw"]
+__all__ = ["Base", "following_trees", "to_raw"]
 
 _VERSION = (3, 0)
 _CORE = (
@@ -144,6 +144,33 @@ def _fresh_core(document: Nd2Document, records: FrameRecords) -> dict[str, Level
         for names, level in content.items()
         if level is not None
     }
+
+
+def following_trees(document: Nd2Document, records: FrameRecords) -> dict[str, Level]:
+    """Trees of the chunks that repeat what attributes, loops and picture say.
+
+    For those who store these three as they are given: readers ask for the others, too
+    (FORMAT 13.2).
+
+    Parameters
+    ----------
+    document
+        What attributes, loops and picture say.
+    records
+        What was recorded for each frame.
+
+    Returns
+    -------
+    dict
+        Root of each by the name of its chunk: calibration, texts, program, start.
+    """
+    document = completed(document, records)
+    levels = {
+        chunks.CALIBRATION[0]: calibration_tree(document.optics),
+        chunks.TEXT_INFO[0]: text_tree(document.text),
+    }
+    roots = {name: _root((name,), level) for name, level in levels.items()}
+    return {**roots, **_fresh_rest(document)}
 
 
 def _fresh_rest(document: Nd2Document) -> dict[str, Level]:

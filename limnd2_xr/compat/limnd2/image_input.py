@@ -1,0 +1,152 @@
+"""What is given as an image, as samples that a file stores: nothing is changed on the way.
+
+limnd2 casts and broadcasts: 70000 became 4464, -1 became 65535, and a row was repeated.
+Here values are converted only where each stays what it is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from limnd2_xr.errors import UnsupportedDtype
+from limnd2_xr.frames.layout import PixelLayout
+from limnd2_xr.frames.packing import check_dtype
+from limnd2_xr.model.attributes import Attributes
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from limnd2_xr.compat.limnd2.attributes import ImageAttributes
+
+__all__ = ["level_of", "stored_image", "stored_layout"]
+
+_COMPRESSION: Final = {"none": "none", "lossless": "zlib"}
+
+
+def stored_layout(attributes: ImageAttributes) -> PixelLayout:
+    """Return how frames of these attributes are stored.
+
+    Each component is a channel of its own: images come in the order in which they are
+    stored.
+
+    Parameters
+    ----------
+    attributes
+        To be written.
+
+    Raises
+    ------
+    ValueError
+        If this package writes no such frames.
+    """
+    if not 1 <= attributes.uiBpcSignificant <= attributes.uiBpcInMemory:
+        raise ValueError(
+            f"imageAttributes: {attributes.uiBpcSignificant} significant of "
+            f"{attributes.uiBpcInMemory} bits"
+        )
+    try:
+        dtype = check_dtype(attributes.dtype)
+        parsed = Attributes.from_raw(attributes.to_tree())
+    except (ValueError, UnsupportedDtype) as error:
+        raise ValueError(f"imageAttributes: {error}") from error
+    compression = _COMPRESSION.get(parsed.compression)
+    if compression is None:
+        raise ValueError(
+            "imageAttributes: lossy compression is not written: choose ictLossLess or "
+            "ictNone"
+        )
+    return PixelLayout(
+        height=parsed.height,
+        width=parsed.width,
+        channels=parsed.components,
+        samples=1,
+        dtype=dtype,
+        row_nbytes=parsed.row_nbytes,
+        compression="zlib" if compression == "zlib" else "none",
+    )
+
+
+def level_of(attributes: ImageAttributes) -> int | None:
+    """Return the level of zlib that attributes ask for; None for the default."""
+    level = attributes.dCompressionParam
+    return int(level) if level in range(1, 10) else None
+
+
+def stored_image(
+    data: ArrayLike,
+    attributes: ImageAttributes,
+    shape: tuple[int, int] | None = None,
+) -> NDArray[Any]:
+    """Return an image as samples of a file.
+
+    Parameters
+    ----------
+    data
+        Of shape (rows, columns, components); without the last if there is one.
+    attributes
+        Of the file.
+    shape
+        Rows and columns; by default those of the file.
+
+    Returns
+    -------
+    ndarray
+        Of shape (components, rows, columns), a view where the type is right already.
+
+    Raises
+    ------
+    ValueError
+        If the shape is another one, or a value cannot be stored as it is.
+    """
+    array = np.asarray(data)
+    components = attributes.componentCount
+    wanted = (*(shape or (attributes.height, attributes.width)), components)
+    if array.ndim == 2 and components == 1:
+        array = array[:, :, np.newaxis]
+    if array.shape != wanted:
+        raise ValueError(
+            f"an image of shape {array.shape} for frames of shape {wanted}: it is not "
+            "repeated, and no component is left out"
+        )
+    samples = _converted(array, np.dtype(attributes.dtype), attributes.uiBpcSignificant)
+    return samples.transpose(2, 0, 1)
+
+
+def _converted(array: NDArray[Any], dtype: np.dtype[Any], bits: int) -> NDArray[Any]:
+    kind = array.dtype.kind
+    if kind not in "biuf" or (kind == "b" and dtype.itemsize > 1):
+        raise ValueError(
+            f"{array.dtype} values are no {dtype} samples: convert them before"
+        )
+    if dtype.kind == "f":
+        return _as_float(array, dtype)
+    if kind == "f" and not bool((array == np.rint(array)).all()):  # nor is NaN
+        raise ValueError(
+            f"{array.dtype} values that are not whole numbers cannot be stored as "
+            f"{dtype}: round them before"
+        )
+    limit = 2**bits - 1
+    if kind == "u" and array.dtype.itemsize * 8 <= bits:
+        return array.astype(dtype, copy=False)
+    if kind != "b" and array.size:
+        low, high = array.min(), array.max()
+        if low < 0 or high > limit:
+            raise ValueError(
+                f"Pixel values out of range for {bits}-bit data: min={low}, max={high}, "
+                f"expected [0, {limit}]"
+            )
+    return array.astype(dtype, copy=False)
+
+
+def _as_float(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    with np.errstate(over="ignore", invalid="ignore"):
+        made = array.astype(dtype, copy=False)
+        same = made is array or bool((made == array).all())
+    if not same:
+        raise ValueError(
+            f"{array.dtype} values cannot be stored as {dtype} without a change: convert "
+            f'them with .astype("{dtype}") if that may be'
+        )
+    return made
