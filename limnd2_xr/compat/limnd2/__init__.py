@@ -1,1 +1,155 @@
-"""The names of ``limnd2`` on this package's reader and writer."""
+"""Drop-in for the package limnd2 0.3: the same names, on this package's reader and writer.
+
+``from limnd2_xr.compat import limnd2`` in place of ``import limnd2``; or
+`limnd2_xr.compat.install`, which lets other packages import it as ``limnd2``.
+"""
+
+from __future__ import annotations
+
+from limnd2_xr.compat.limnd2 import (
+    attributes,
+    base,
+    binary,
+    custom_data,
+    experiment,
+    export,
+    image_info,
+    lite_variant,
+    metadata,
+    nd2,
+    nd2file,
+    results,
+    textinfo,
+    variant,
+)
+from limnd2_xr.compat.limnd2.attributes import (
+    ImageAttributes,
+    ImageAttributesCompression,
+    ImageAttributesPixelType,
+)
+from limnd2_xr.compat.limnd2.base import (
+    BaseChunker,
+    FileLikeObject,
+    FileStore,
+    MemoryStore,
+    NameNotInChunkmapError,
+    Nd2LoggerEnabled,
+    NotNd2Format,
+    NumpyArrayLike,
+    UnexpectedCallError,
+    UnsupportedChunkmapError,
+)
+from limnd2_xr.compat.limnd2.binary import (
+    BinaryItemColorMode,
+    BinaryItemStateFlags,
+    BinaryRasterMetadata,
+    BinaryRasterMetadataItem,
+    BinaryRleMetadata,
+    BinaryRleMetadataItem,
+)
+from limnd2_xr.compat.limnd2.custom_data import (
+    CustomDescription,
+    RecordedData,
+    RecordedDataItem,
+    RecordedDataType,
+)
+from limnd2_xr.compat.limnd2.experiment import (
+    ExperimentLevel,
+    ExperimentLoopType,
+    ExperimentNETimeLoop,
+    ExperimentSpectralLoop,
+    ExperimentTimeLoop,
+    ExperimentXYPosLoop,
+    ExperimentZStackLoop,
+    WellplateDesc,
+    WellplateFrameInfoItem,
+    ZStackType,
+)
+from limnd2_xr.compat.limnd2.export import frameExport, metadataAsJSON, seriesExport
+from limnd2_xr.compat.limnd2.image_info import (
+    gatherImageInformation,
+    generalImageInfo,
+    imageInformationAsJSON,
+    imageInformationAsTXT,
+    imageInformationAsXLSX,
+)
+from limnd2_xr.compat.limnd2.metadata import PictureMetadata
+from limnd2_xr.compat.limnd2.nd2 import Nd2Reader
+from limnd2_xr.compat.limnd2.nd2file import ND2File
+from limnd2_xr.compat.limnd2.results import (
+    ResultItem,
+    ResultPane,
+    ResultPanesConfiguration,
+    TableData,
+)
+from limnd2_xr.compat.limnd2.textinfo import ImageTextInfo
+
+__all__ = [
+    "BaseChunker",
+    "BinaryItemColorMode",
+    "BinaryItemStateFlags",
+    "BinaryRasterMetadata",
+    "BinaryRasterMetadataItem",
+    "BinaryRleMetadata",
+    "BinaryRleMetadataItem",
+    "CustomDescription",
+    "ExperimentLevel",
+    "ExperimentLoopType",
+    "ExperimentNETimeLoop",
+    "ExperimentSpectralLoop",
+    "ExperimentTimeLoop",
+    "ExperimentXYPosLoop",
+    "ExperimentZStackLoop",
+    "FileLikeObject",
+    "FileStore",
+    "ImageAttributes",
+    "ImageAttributesCompression",
+    "ImageAttributesPixelType",
+    "ImageTextInfo",
+    "MemoryStore",
+    "ND2File",
+    "NameNotInChunkmapError",
+    "Nd2LoggerEnabled",
+    "Nd2Reader",
+    "NotNd2Format",
+    "NumpyArrayLike",
+    "PictureMetadata",
+    "RecordedData",
+    "RecordedDataItem",
+    "RecordedDataType",
+    "ResultItem",
+    "ResultPane",
+    "ResultPanesConfiguration",
+    "TableData",
+    "UnexpectedCallError",
+    "UnsupportedChunkmapError",
+    "WellplateDesc",
+    "WellplateFrameInfoItem",
+    "ZStackType",
+    "__version__",
+    "attributes",
+    "base",
+    "binary",
+    "custom_data",
+    "experiment",
+    "export",
+    "frameExport",
+    "gatherImageInformation",
+    "generalImageInfo",
+    "imageInformationAsJSON",
+    "imageInformationAsTXT",
+    "imageInformationAsXLSX",
+    "image_info",
+    "lite_variant",
+    "metadata",
+    "metadataAsJSON",
+    "nd2",
+    "nd2file",
+    "results",
+    "seriesExport",
+    "textinfo",
+    "variant",
+]
+
+__version__ = "0.3.0"
+"""Version of limnd2 whose names these are."""
