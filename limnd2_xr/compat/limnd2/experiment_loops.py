@@ -183,7 +183,7 @@ class ExperimentZStackLoop(StoredStruct):
     @property
     def homeIndex(self) -> int:
         """Slice at the home position, counted in the order of the frames."""
-        return z_fields(self.to_tree(), self.uiCount).home_index
+        return z_fields(self.to_tree(), self.uiCount)["home_index"]
 
     @property
     def info(self) -> list[dict[str, Any]]:

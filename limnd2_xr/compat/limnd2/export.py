@@ -33,12 +33,8 @@ _DIMS: Final = {
 }
 """Names of a dimension by its letter."""
 _LETTERS: Final = {"T": "t", "P": "m", "Z": "z", "U": "u"}
-_FIELDS: Final = {
-    "t": "{{T:0{}}}",
-    "m": "{{p:0{}}}",
-    "z": "{{Z:0{}}}",
-    "u": "{{U:0{}}}",
-}
+_FIELDS: Final = {"t": "T", "m": "p", "z": "Z", "u": "U", "c": "c"}
+"""Fields of the names of files by letter."""
 
 
 def seriesExport(
@@ -137,9 +133,7 @@ def _order(asked: Sequence[str] | None, known: list[str]) -> list[str]:
 
 def _field(letter: str, length: int) -> str:
     digits = len(str(max(length - 1, 0)))
-    return (
-        "{{c:0{}}}".format(digits) if letter == "c" else _FIELDS[letter].format(digits)
-    )
+    return f"{{{_FIELDS[letter]}:0{digits}}}"
 
 
 def _escaped(text: str) -> str:

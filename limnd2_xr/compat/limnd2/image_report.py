@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import re
 from typing import TYPE_CHECKING, Any, Final
@@ -41,12 +42,12 @@ def as_workbook(information: dict[str, Any]) -> bytes:
         If openpyxl is not installed.
     """
     try:
-        from openpyxl import Workbook
+        openpyxl = importlib.import_module("openpyxl")
     except ImportError as error:
         raise ImportError(
             "Excel workbooks need openpyxl: pip install openpyxl"
         ) from error
-    book = Workbook(write_only=True)
+    book = openpyxl.Workbook(write_only=True)
     names: set[str] = set()
     for title, rows in _sheets(information):
         sheet = book.create_sheet(_sheet_name(title, names))

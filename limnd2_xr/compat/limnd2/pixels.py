@@ -45,7 +45,9 @@ def stored_pixels(
     if is_legacy(store.document):  # whose components lie apart
         whole = _as_stored(store.read_frame(number))
         return np.ascontiguousarray(whole[rows, columns])
-    return store.read_stored(np.array([number]), rows=rows, columns=columns)[0]
+    found = store.read_stored(np.array([number]), rows=rows, columns=columns)
+    pixels: NDArray[Any] = found[0]
+    return pixels
 
 
 def smaller_pixels(store: FrameStore, number: int, level: int) -> NDArray[Any]:

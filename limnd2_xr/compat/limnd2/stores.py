@@ -149,8 +149,7 @@ class FileStore(Store):
         if mode not in _MODES:
             raise ValueError(f"mode must be one of {', '.join(_MODES)}, not {mode!r}")
         self.close()
-        self._io = self._path.open(_MODES[mode])  # type: ignore[assignment]
-        assert self._io is not None  # noqa: S101
+        self._io = self._path.open(_MODES[mode])
         return self._io
 
     def close(self) -> None:
