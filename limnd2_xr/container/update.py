@@ -1,4 +1,4 @@
-"""Changing the metadata of an existing file without rewriting its pixels."""
+"""Changing an existing file without rewriting what is in it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from limnd2_xr.container.chunk_format import FOOTER, align
 from limnd2_xr.container.chunk_index import ChunkIndex, read_index
@@ -30,17 +32,23 @@ from limnd2_xr.errors import CorruptChunk
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    import numpy.typing as npt
+
     from limnd2_xr.container.disk import ReadableBuffer
 
 __all__ = ["update_chunks"]
+
+_TIME_NBYTES = 8
+"""Bytes before the pixels of a frame (FORMAT 1.4)."""
 
 
 def update_chunks(
     path: str | os.PathLike[str],
     put: Mapping[str, ReadableBuffer | None],
     remove: Iterable[str] = (),
+    frames: Mapping[int, ReadableBuffer] | None = None,
 ) -> None:
-    r"""Add, replace and remove chunks of a file; its pixels are not touched.
+    r"""Add, replace and remove chunks of a file, add and replace frames.
 
     New chunks and a new map are appended, nothing that the file holds is overwritten:
     whoever has it open keeps reading what was there. What is replaced or removed stays
@@ -61,6 +69,9 @@ def update_chunks(
         Each is asked for twice: large ones may be made when they are.
     remove
         Names of chunks to remove.
+    frames
+        Frame number to payload: eight bytes of its time, then its pixels as stored.
+        Each is asked for twice, too.
 
     Raises
     ------
@@ -89,7 +100,8 @@ def update_chunks(
     >>> folder.cleanup()
     """
     removed = _checked_names(put, remove)
-    if not put and not removed:
+    frames = frames or {}
+    if not put and not removed and not frames:
         return
     file = Path(os.path.realpath(path))
     with locked(file) as fd, naming(path):
@@ -106,9 +118,9 @@ def update_chunks(
         if absent:
             raise ValueError(f"{os.fspath(path)} has no chunk {', '.join(absent)}")
         old_footer = read_all(fd, size - FOOTER.size, FOOTER.size)
-        growth = _Growth.of(loaded.index, put, removed, size)
+        growth = _Growth.of(loaded.index, put, removed, size, frames)
         try:
-            _append(fd, growth, put, old_footer)
+            _append(fd, growth, put, old_footer, frames)
         except BaseException:
             # The old footer is at the end again.
             with suppress(OSError):
@@ -135,6 +147,7 @@ class _Growth(NamedTuple):
     """What is appended to a file: chunks at their offsets, then the map."""
 
     chunks: list[tuple[str, int]]
+    frames: list[tuple[int, int]]
     map_offset: int
     map_chunk: bytes
 
@@ -149,6 +162,7 @@ class _Growth(NamedTuple):
         put: Mapping[str, ReadableBuffer | None],
         removed: Iterable[str],
         size: int,
+        new_frames: Mapping[int, ReadableBuffer],
     ) -> _Growth:
         """Lay out what is to be appended to a file of `size` bytes."""
         chunks = []
@@ -161,11 +175,19 @@ class _Growth(NamedTuple):
             chunks.append((name, offset))
             entries.append((name, offset, nbytes))
             offset += chunk_extent(name, nbytes)
+        frames = []
+        rows = []
+        for number in sorted(new_frames):
+            nbytes = nbytes_of(new_frames[number])
+            frames.append((number, offset))
+            rows.append((number, offset, nbytes))
+            offset += chunk_extent(
+                _frame_name(number), nbytes, first_nbytes=_TIME_NBYTES
+            )
         left_out = {*(name for name, _ in chunks), *removed}
         entries += (entry for entry in _ordinary(index) if entry[0] not in left_out)
-        frames = index.family(FRAME_PREFIX)
-        columns = (frames.numbers, frames.offsets, frames.nbytes) if frames else None
-        return cls(chunks, offset, encode_map(entries, offset, columns))
+        columns = _frame_columns(index, rows)
+        return cls(chunks, frames, offset, encode_map(entries, offset, columns))
 
 
 def _ordinary(index: ChunkIndex) -> Iterator[tuple[str, int, int | None]]:
@@ -179,11 +201,35 @@ def _ordinary(index: ChunkIndex) -> Iterator[tuple[str, int, int | None]]:
                 yield family.name(number), *entry
 
 
+def _frame_name(number: int) -> str:
+    return f"{FRAME_PREFIX}|{number}!"
+
+
+def _frame_columns(
+    index: ChunkIndex, rows: list[tuple[int, int, int]]
+) -> tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike] | None:
+    """Return number, offset and size of all frames: those of a file, and new ones."""
+    family = index.family(FRAME_PREFIX)
+    if not rows:
+        return (family.numbers, family.offsets, family.nbytes) if family else None
+    new = np.array(rows, np.uint64).T
+    if family is None:
+        return new[0], new[1], new[2]
+    stays = ~np.isin(family.numbers.astype(np.uint64), new[0])
+    old = (family.numbers, family.offsets, family.nbytes)
+    columns = [
+        np.concatenate([had[stays].astype(np.uint64), added])
+        for had, added in zip(old, new, strict=True)
+    ]
+    return columns[0], columns[1], columns[2]
+
+
 def _append(
     fd: int,
     growth: _Growth,
     put: Mapping[str, ReadableBuffer | None],
     old_footer: bytes,
+    frames: Mapping[int, ReadableBuffer],
 ) -> None:
     """Write in an order in which the footer leads to a whole map at each moment."""
     footer_offset = growth.end - FOOTER.size
@@ -196,6 +242,12 @@ def _append(
         if payload is None:
             raise ValueError(f"chunk {name} was there when it was asked for first")
         header = encode_header(name, nbytes_of(payload))
+        write_all(fd, offset, [header, payload])
+    for number, offset in growth.frames:
+        payload = frames[number]
+        header = encode_header(
+            _frame_name(number), nbytes_of(payload), first_nbytes=_TIME_NBYTES
+        )
         write_all(fd, offset, [header, payload])
     new_map = memoryview(growth.map_chunk)
     write_all(fd, growth.map_offset, [new_map[: -FOOTER.size]])

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from limnd2_xr.compat.limnd2.experiment import ExperimentLevel
     from limnd2_xr.compat.limnd2.metadata import PictureMetadata
     from limnd2_xr.compat.limnd2.stored_struct import StoredStruct
+    from limnd2_xr.compat.limnd2.textinfo import ImageTextInfo
 
 __all__ = ["WrittenMetadata"]
 
@@ -37,6 +38,8 @@ class WrittenMetadata:
     picture: PictureMetadata
     times_ms: NDArray[np.float64]
     """Time of each frame, NaN where not known."""
+    text: ImageTextInfo | None = None
+    """What the file says already; its counts follow loops and planes."""
 
     def check(self) -> None:
         """Refuse metadata that contradict each other.
@@ -86,7 +89,10 @@ class WrittenMetadata:
         }
 
     def _raw(self) -> RawMetadata:
-        return RawMetadata(version=(3, 0), levels=self._trees())
+        levels = self._trees()
+        if self.text is not None:
+            levels[chunks.TEXT_INFO[0]] = _root(self.text)
+        return RawMetadata(version=(3, 0), levels=levels)
 
     def _trees(self) -> dict[str, Level]:
         found: dict[tuple[str, ...], StoredStruct | None] = {
