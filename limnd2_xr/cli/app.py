@@ -9,6 +9,7 @@ import typer
 
 from limnd2_xr.cli.convert import convert
 from limnd2_xr.cli.demo import demo
+from limnd2_xr.cli.export import export
 from limnd2_xr.cli.info import info
 from limnd2_xr.cli.repair import repair
 from limnd2_xr.cli.serve import serve
@@ -17,7 +18,7 @@ from limnd2_xr.cli.verify import verify
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="Look at, check, repair and make Nikon .nd2 microscope files.",
+    help="Look at, check, repair, make and export Nikon .nd2 microscope files.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -26,6 +27,7 @@ app.command()(info)
 app.command()(verify)
 app.command()(repair)
 app.command()(convert)
+app.command()(export)
 app.command()(serve)
 app.command()(demo)
 

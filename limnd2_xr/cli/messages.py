@@ -7,7 +7,15 @@ import sys
 from limnd2_xr.container.source import SourceSpec
 from limnd2_xr.errors import Nd2Error
 
-__all__ = ["EXPECTED", "complain", "counted", "is_remote", "one_line", "say"]
+__all__ = [
+    "EXPECTED",
+    "complain",
+    "counted",
+    "is_remote",
+    "one_line",
+    "reason_of",
+    "say",
+]
 
 EXPECTED = (ImportError, Nd2Error, OSError, ValueError)
 """What opening a local file may raise; libraries for URLs raise anything."""
@@ -20,10 +28,19 @@ def is_remote(name: str) -> bool:
 
 def complain(name: str, error: Exception) -> None:
     """Say why a file could not be read."""
-    say(name, "", _reason(name, error))
+    say(name, "", reason_of(name, error))
 
 
-def _reason(name: str, error: BaseException) -> str:
+def reason_of(name: str, error: BaseException) -> str:
+    """Return why a file could not be read, in words.
+
+    Parameters
+    ----------
+    name
+        As it was given.
+    error
+        What was raised.
+    """
     if isinstance(error, Nd2Error):
         return str(error)
     if isinstance(error, FileNotFoundError):
@@ -31,7 +48,7 @@ def _reason(name: str, error: BaseException) -> str:
             return "no such file"
         # fsspec says this of whatever went wrong, and has the real error as its cause.
         if error.__cause__ is not None:
-            return _reason(name, error.__cause__)
+            return reason_of(name, error.__cause__)
         return error.strerror or "not found"
     if isinstance(error, OSError) and error.strerror and not is_remote(name):
         return error.strerror

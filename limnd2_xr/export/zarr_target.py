@@ -21,7 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Self
 
-__all__ = ["JOURNAL", "LocalTarget", "RemoteTarget", "Target", "open_target"]
+__all__ = [
+    "JOURNAL",
+    "LocalTarget",
+    "RemoteTarget",
+    "Target",
+    "is_store",
+    "open_target",
+]
 
 JOURNAL: Final = ".export"
 """Prefix of what an export notes while it grows."""
@@ -328,7 +335,7 @@ class RemoteTarget(Target):
         """Store objects."""
         fs = self._opened[0]
         named = {f"{self._growing}/{key}": data for key, data in objects.items()}
-        if not _is_store(fs):
+        if not is_store(fs):
             for folder in {name.rpartition("/")[0] for name in named}:
                 fs.makedirs(folder, exist_ok=True)
         fs.pipe(named)
@@ -370,7 +377,7 @@ class RemoteTarget(Target):
         for name in names:
             if not name.startswith(f"{JOURNAL}/"):
                 target = f"{self._final}/{name}"
-                if not _is_store(fs):
+                if not is_store(fs):
                     fs.makedirs(target.rpartition("/")[0], exist_ok=True)
                 fs.cp_file(f"{self._growing}/{name}", target)
         replace(self, beside=False).put(root)
@@ -383,7 +390,8 @@ class RemoteTarget(Target):
             raise FileExistsError(_no_zarr(self.name))
 
 
-def _is_store(fs: Any) -> bool:
+def is_store(fs: Any) -> bool:
+    """Say whether a filesystem of fsspec stores objects, whole or not at all."""
     names = (fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol
     return not _STORES.isdisjoint(names)
 
