@@ -1,0 +1,176 @@
+"""Structs are made from stored trees and give them back, with all that they do not know."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+
+from limnd2_xr.compat import limnd2
+from limnd2_xr.compat.limnd2.attributes import ImageAttributes
+from limnd2_xr.compat.limnd2.experiment import ExperimentLevel
+from limnd2_xr.compat.limnd2.metadata import PictureMetadata, PicturePlaneDesc
+from limnd2_xr.compat.limnd2.stored_struct import StoredStruct, record, struct, structs
+from limnd2_xr.compat.limnd2.textinfo import AppInfo, ImageTextInfo
+from limnd2_xr.frames.store import FrameStore
+from limnd2_xr.testing.strategies import levels
+from limnd2_xr.variants.decode import decode
+from limnd2_xr.variants.encode import encode
+from limnd2_xr.variants.tree import Level, LvType
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CLASSES: dict[str, type[StoredStruct]] = {
+    "ImageAttributesLV!": ImageAttributes,
+    "ImageMetadataLV!": ExperimentLevel,
+    "ImageMetadataSeqLV|0!": PictureMetadata,
+    "ImageTextInfoLV!": ImageTextInfo,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leaf(StoredStruct):
+    """A struct within another."""
+
+    b: int = record(LvType.UINT32, 3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tree(StoredStruct):
+    """A struct of short names, which random trees have."""
+
+    a: float = record(LvType.DOUBLE, 1.5)
+    b: str = record(LvType.STRING, "")
+    c: Leaf | None = struct(Leaf)
+    d: list[Leaf] = structs(Leaf, "d{}")
+
+
+def chunks_of(path: Path) -> dict[str, bytes]:
+    with FrameStore.open(path, on_damage="ignore") as store:
+        return store.read_chunks(n for n in CLASSES if n in store.state.chunks)
+
+
+@pytest.mark.realdata
+def test_chunks_of_samples_are_given_back(each_sample: Path) -> None:
+    for name, payload in chunks_of(each_sample).items():
+        again = CLASSES[name].from_lv(payload).to_lv()
+        assert decode(again) == decode(payload)
+
+
+@pytest.mark.realdata
+def test_chunks_of_real_files_are_given_back_byte_for_byte(each_real: Path) -> None:
+    found = chunks_of(each_real)
+    assert "ImageMetadataSeqLV|0!" in found
+    for name, payload in found.items():
+        assert CLASSES[name].from_lv(payload).to_lv() == payload
+
+
+@given(tree=levels())
+def test_any_tree_is_given_back(tree: Level) -> None:
+    assert Tree.from_var(tree).to_tree() == tree
+
+
+@pytest.mark.realdata
+def test_an_edit_changes_nothing_else(each_real: Path) -> None:
+    with limnd2.Nd2Reader(each_real) as reader:
+        picture = reader.pictureMetadata
+    edited = replace(picture, dCalibration=0.5, wsObjectiveName="other")
+    before, after = picture.to_tree(), edited.to_tree()
+    assert before.names == after.names
+    different = {
+        name
+        for name, old, new in zip(
+            before.names, before.values, after.values, strict=True
+        )
+        if old != new
+    }
+    assert different == {"dCalibration", "wsObjectiveName"}
+
+
+def test_unknown_tags_are_read_like_a_mapping() -> None:
+    tree, inner = Level(), Level()
+    inner.add("dNew", LvType.DOUBLE, 2.5)
+    tree.add("uiWidth", LvType.UINT32, 7)
+    tree.add("sNew", LvType.LEVEL, inner)
+    found = ImageAttributes.from_var(tree)
+    assert found["uiWidth"] == found.uiWidth == 7
+    assert found["sNew"] == {"dNew": 2.5}
+    assert "sNew" in found
+    assert len(found) == len(dict(found)) == len(ImageAttributes()) + 1
+    with pytest.raises(KeyError):
+        found["nothing"]
+    with pytest.raises(FrozenInstanceError):
+        found.uiWidth = 8  # type: ignore[misc]
+
+
+def test_a_value_keeps_the_type_that_is_stored() -> None:
+    tree = Level()
+    tree.add("uiWidth", LvType.UINT64, 7)
+    edited = replace(ImageAttributes.from_var(tree), uiWidth=9)
+    assert edited.to_tree().kinds == [LvType.UINT64]
+
+
+def test_a_field_of_another_kind_is_its_default() -> None:
+    tree = Level()
+    tree.add("uiWidth", LvType.LEVEL, Level())
+    tree.add("sPicturePlanes", LvType.STRING, "no struct")
+    assert ImageAttributes.from_var(tree).uiWidth == 0
+    picture = PictureMetadata.from_var(tree)
+    assert picture.sPicturePlanes is None
+    assert picture.to_tree() == tree
+
+
+def test_what_was_made_here_can_be_read() -> None:
+    plane = PicturePlaneDesc(sDescription="GFP", uiColor=0x00FF00)
+    made = PictureMetadata(dCalibration=0.3).makeValid(2)
+    assert [p.sDescription for p in made.channels] == ["Channel 1", "Channel 2"]
+    again = PictureMetadata.from_lv(made.to_lv())
+    assert again == made
+    assert PicturePlaneDesc.from_lv(encode(plane.to_tree())) == plane
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"height": 0}, "height is 0"),
+        ({"width": -3}, "width is -3"),
+        ({"component_count": 0}, "component_count"),
+        ({"bits": 24}, "bits is 24"),
+        ({"bits": 64}, "bits is 64"),
+        ({"sequence_count": -1}, "sequence_count"),
+    ],
+)
+def test_attributes_that_no_frame_has_are_refused(
+    changes: dict[str, Any], message: str
+) -> None:
+    fine = {
+        "height": 4,
+        "width": 5,
+        "component_count": 1,
+        "bits": 8,
+        "sequence_count": 1,
+    }
+    assert ImageAttributes.create(**fine).shape == (4, 5, 1)
+    with pytest.raises(ValueError, match=message):
+        ImageAttributes.create(**{**fine, **changes})
+
+
+def test_attributes_of_a_pyramid_are_those_of_the_inventory() -> None:
+    found = ImageAttributes.create(
+        width=3000, height=2000, component_count=2, bits=16, sequence_count=...
+    )
+    assert found.frameCount == 0
+    assert (found.powSize, found.downsampleLevels) == (4096, [1, 2])
+    assert (found.shape, found.pixelBytes) == ((2000, 3000, 2), 4)
+    assert found.findDownsampledLevelFor(800) == 1
+    small = found.makeDownsampled(2)
+    assert small.shape == (500, 750, 2)
+    assert small.strides == (3000, 4, 2)
+
+
+def test_the_program_is_named_without_gaps() -> None:
+    assert AppInfo().software == ""
+    assert AppInfo(m_SWNameString="NIS", m_VersionString="6").software == "NIS 6"
