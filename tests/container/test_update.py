@@ -511,3 +511,28 @@ def test_a_million_frames(tmp_path: Path, build: Callable[..., Any]) -> None:
         index: ChunkIndex = read_index(source).index
     assert len(index) == count + 1
     assert index.find("ImageDataSeq|999999!") == Entry(8192 + 999_999 * stride, 32_776)
+
+
+def test_frames_are_added_and_replaced(path: Path) -> None:
+    before = payloads(path.read_bytes())
+    names = [f"ImageDataSeq|{number}!" for number in range(5)]
+    old = before[names[0]]
+    update_chunks(path, {}, frames={1: b"1" * len(old), 4: b"4" * len(old), 3: old})
+    after = payloads(path.read_bytes())
+    assert {n: after[n] for n in before if n != names[1]} == {
+        n: data for n, data in before.items() if n != names[1]
+    }
+    assert [after[n][:1] for n in names] == [
+        old[:1],
+        b"1",
+        before[names[2]][:1],
+        old[:1],
+        b"4",
+    ]
+    with FileSource(path) as source:
+        index = read_index(source).index
+    entry = index.find(names[4])
+    assert entry is not None
+    # The pixels begin on a multiple of 4096, as everywhere.
+    raw = path.read_bytes()[entry.offset :]
+    assert raw[4096 - 8 : 4096 - 8 + len(old)] == b"4" * len(old)
