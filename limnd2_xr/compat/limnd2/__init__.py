@@ -12,15 +12,18 @@ from limnd2_xr.compat.limnd2 import (
     binary,
     custom_data,
     experiment,
+    experiment_factory,
     export,
     image_info,
     lite_variant,
     metadata,
+    metadata_factory,
     nd2,
     nd2file,
     results,
     textinfo,
     variant,
+    wellplate_factory,
 )
 from limnd2_xr.compat.limnd2.attributes import (
     ImageAttributes,
@@ -65,6 +68,7 @@ from limnd2_xr.compat.limnd2.experiment import (
     WellplateFrameInfoItem,
     ZStackType,
 )
+from limnd2_xr.compat.limnd2.experiment_factory import ExperimentFactory
 from limnd2_xr.compat.limnd2.export import frameExport, metadataAsJSON, seriesExport
 from limnd2_xr.compat.limnd2.image_info import (
     gatherImageInformation,
@@ -74,7 +78,8 @@ from limnd2_xr.compat.limnd2.image_info import (
     imageInformationAsXLSX,
 )
 from limnd2_xr.compat.limnd2.metadata import PictureMetadata
-from limnd2_xr.compat.limnd2.nd2 import Nd2Reader
+from limnd2_xr.compat.limnd2.metadata_factory import MetadataFactory
+from limnd2_xr.compat.limnd2.nd2 import Nd2Reader, Nd2Writer
 from limnd2_xr.compat.limnd2.nd2file import ND2File
 from limnd2_xr.compat.limnd2.results import (
     ResultItem,
@@ -83,6 +88,7 @@ from limnd2_xr.compat.limnd2.results import (
     TableData,
 )
 from limnd2_xr.compat.limnd2.textinfo import ImageTextInfo
+from limnd2_xr.compat.limnd2.wellplate_factory import WellplateFactory
 
 __all__ = [
     "BaseChunker",
@@ -93,6 +99,7 @@ __all__ = [
     "BinaryRleMetadata",
     "BinaryRleMetadataItem",
     "CustomDescription",
+    "ExperimentFactory",
     "ExperimentLevel",
     "ExperimentLoopType",
     "ExperimentNETimeLoop",
@@ -107,10 +114,12 @@ __all__ = [
     "ImageAttributesPixelType",
     "ImageTextInfo",
     "MemoryStore",
+    "MetadataFactory",
     "ND2File",
     "NameNotInChunkmapError",
     "Nd2LoggerEnabled",
     "Nd2Reader",
+    "Nd2Writer",
     "NotNd2Format",
     "NumpyArrayLike",
     "PictureMetadata",
@@ -124,6 +133,7 @@ __all__ = [
     "UnexpectedCallError",
     "UnsupportedChunkmapError",
     "WellplateDesc",
+    "WellplateFactory",
     "WellplateFrameInfoItem",
     "ZStackType",
     "__version__",
@@ -132,6 +142,7 @@ __all__ = [
     "binary",
     "custom_data",
     "experiment",
+    "experiment_factory",
     "export",
     "frameExport",
     "gatherImageInformation",
@@ -143,12 +154,14 @@ __all__ = [
     "lite_variant",
     "metadata",
     "metadataAsJSON",
+    "metadata_factory",
     "nd2",
     "nd2file",
     "results",
     "seriesExport",
     "textinfo",
     "variant",
+    "wellplate_factory",
 ]
 
 __version__ = "0.3.0"
