@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from limnd2_xr.arrays.file_manager import FileManager
+from limnd2_xr.arrays.lazy import OpenWhileRead
 from limnd2_xr.compat.limnd2.pixels import stored_pixels
 
 if TYPE_CHECKING:
     import dask.array as da
     from numpy.typing import NDArray
 
+    from limnd2_xr.arrays.lazy import StoreManager
     from limnd2_xr.frames.store import StoreState
 
 __all__ = ["delayed_image", "frame_numbers"]
@@ -31,10 +33,13 @@ def frame_numbers(state: StoreState) -> NDArray[np.int64]:
 
 
 class _Block:
-    """Reads one frame, or a tile of one."""
+    """Reads one frame, or a tile of one.
+
+    The file is open while a block is read. Another process that gets this keeps it open.
+    """
 
     def __init__(
-        self, manager: FileManager, numbers: NDArray[np.int64], tile: tuple[int, int]
+        self, manager: StoreManager, numbers: NDArray[np.int64], tile: tuple[int, int]
     ) -> None:
         self._manager, self._numbers, self._tile = manager, numbers, tile
 
@@ -50,6 +55,12 @@ class _Block:
                 slice(column * width, (column + 1) * width),
             )
         return pixels[np.newaxis, np.newaxis, np.newaxis]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        manager = self._manager
+        if isinstance(manager, OpenWhileRead):
+            manager = FileManager(manager.state)
+        return _Block, (manager, self._numbers, self._tile)
 
     def __dask_tokenize__(self) -> tuple[str, str, tuple[int, int]]:
         return "limnd2-block", self._manager.token, self._tile
@@ -85,7 +96,7 @@ def delayed_image(state: StoreState, tiling: tuple[int, int] | None) -> da.Array
         (layout.components,),
     )
     made: da.Array = da.map_blocks(
-        _Block(FileManager(state), numbers, tile),
+        _Block(OpenWhileRead(state), numbers, tile),
         chunks=chunks,
         dtype=layout.dtype,
         meta=np.empty((0,) * 6, layout.dtype),

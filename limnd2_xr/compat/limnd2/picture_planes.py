@@ -301,18 +301,18 @@ class SampleSettings(StoredStruct):
 
     @property
     def objectiveMagnification(self) -> float:
-        """Magnification of the objective; -1 if it is not known."""
-        return float(self._objective("dObjectiveMag", -1.0))
+        """Magnification of the objective; 0 if no objective is stored."""
+        return float(self._objective("dObjectiveMag", 0.0))
 
     @property
     def objectiveNumericAperture(self) -> float:
-        """Numerical aperture of the objective; -1 if it is not known."""
-        return float(self._objective("dObjectiveNA", -1.0))
+        """Numerical aperture of the objective; 0 if no objective is stored."""
+        return float(self._objective("dObjectiveNA", 0.0))
 
     @property
     def refractiveIndex(self) -> float:
-        """Refractive index of the immersion; -1 if it is not known."""
-        return float(self._objective("dRefractIndex", -1.0))
+        """Refractive index of the immersion; 0 if no objective is stored."""
+        return float(self._objective("dRefractIndex", 0.0))
 
     @property
     def opticalConfigurations(self) -> list[str]:

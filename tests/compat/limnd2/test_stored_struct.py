@@ -44,8 +44,8 @@ class Tree(StoredStruct):
 
     a: float = record(LvType.DOUBLE, 1.5)
     b: str = record(LvType.STRING, "")
-    c: Leaf | None = struct(Leaf)
-    d: list[Leaf] = structs(Leaf, "d{}")
+    c: Leaf | None = struct(Leaf)  # noqa: RUF009 - makes a field
+    d: list[Leaf] = structs(Leaf, "d{}")  # noqa: RUF009
 
 
 def chunks_of(path: Path) -> dict[str, bytes]:
