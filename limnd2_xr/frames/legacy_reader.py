@@ -161,7 +161,7 @@ class LegacyReader:
         """Pixels of one codestream, shape (rows, columns, components)."""
         table, layout = self.table, self.table.layout
         offset = int(table.offsets[row, plane])
-        place = {"path": self.source.name, "chunk": table.plane_name(row, plane)}
+        path, chunk = self.source.name, table.plane_name(row, plane)
         try:
             return decode_codestream(
                 self._codestream(row, plane),
@@ -172,9 +172,11 @@ class LegacyReader:
         except UnsupportedFeature as error:
             raise error.located(path=self.source.name) from error.__cause__
         except CorruptChunk as error:
-            raise CorruptChunk(error.reason, offset=offset, **place) from error
+            raise CorruptChunk(
+                error.reason, path=path, chunk=chunk, offset=offset
+            ) from error
         except (RemoteError, StaleFile) as error:
-            raise error.located(**place) from error.__cause__
+            raise error.located(path=path, chunk=chunk) from error.__cause__
 
     def _codestream(self, row: int, plane: int) -> bytes:
         """Return the payload of one box, in one read where the boxes lie close."""

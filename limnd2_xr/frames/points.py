@@ -248,7 +248,7 @@ def _read_rows(reader: FrameReader, places: _Places, out: NDArray[Any]) -> None:
         out[~present] = 0
     targets = np.flatnonzero(present)
     own, rows = places.subset(present), rows[present]
-    reader.learn_headers(rows)
+    reader.reads.learn_headers(rows)
     lines, columns, pick = own.indices[1], own.indices[2], own.picks[2]
     assert lines is not None  # noqa: S101 - this is about rows
     first: NDArray[np.int64] | int
@@ -265,10 +265,10 @@ def _read_rows(reader: FrameReader, places: _Places, out: NDArray[Any]) -> None:
     offsets = lines * layout.row_nbytes + first * layout.pixel_nbytes
     nbytes = np.full(len(rows), count * layout.pixel_nbytes, dtype=np.int64)
     # While reading, targets count the present ones, as `own` does.
-    groups = reader.plan_parts(rows, np.arange(len(rows)), nbytes, offsets)
+    groups = reader.reads.parts(rows, np.arange(len(rows)), nbytes, offsets)
 
     def read(group: ReadGroup) -> None:
-        base, staged = reader.stage(group)
+        base, staged = reader.reads.stage(group)
         stored = np.frombuffer(staged, np.uint8)
         pixels = sliding_window_view(stored, int(nbytes[0]))[group.starts - base]
         shape = (-1, count, layout.channels, layout.samples)
@@ -277,7 +277,7 @@ def _read_rows(reader: FrameReader, places: _Places, out: NDArray[Any]) -> None:
             values = values[..., ::-1]  # stored B, G, R (FORMAT 6.3)
         out[targets[group.targets]] = _taken(values, own.subset(group.targets))
 
-    reader.carry_out(groups, read, threaded=False)
+    reader.reads.carry_out(groups, read, threaded=False)
 
 
 def _taken(values: NDArray[Any], places: _Places) -> NDArray[Any]:

@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 
 import limnd2_xr
-from limnd2_xr.frames import reader
+from limnd2_xr.frames import plain_frames
 from limnd2_xr.frames.store import FrameStore
 from limnd2_xr.testing.counting import count_reads
 from limnd2_xr.testing.synthetic import (
@@ -178,7 +178,7 @@ def test_narrow_columns_stage_a_few_rows_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A column of a huge frame takes no buffer of the size of the frame."""
-    monkeypatch.setattr(reader, "READ_LIMIT_NBYTES", 10_000)
+    monkeypatch.setattr(plain_frames, "READ_LIMIT_NBYTES", 10_000)
     file = build(spec_of(loops=(TimeLoop(2),), width=512, height=300))
     limnd2_xr.set_mapping(False)
     try:

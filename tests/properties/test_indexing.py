@@ -14,7 +14,7 @@ import xarray as xr
 from hypothesis import given
 
 import limnd2_xr
-from limnd2_xr.frames import reader
+from limnd2_xr.frames import packed_frames, plain_frames, staged_reads
 from limnd2_xr.testing.strategies import specs
 from limnd2_xr.testing.synthetic import SyntheticFile, SyntheticSpec, build
 
@@ -46,10 +46,11 @@ def source(
     monkeypatch.setattr(sys.modules[__name__], "SOURCE", request.param)
     if "threads" in request.param:
         # Every read is shared out, and every frame large enough to be read directly.
-        monkeypatch.setattr(reader, "THREADED_NBYTES", 0)
-        monkeypatch.setattr(reader, "PACKED_THREADED_NBYTES", 0)
-        monkeypatch.setattr(reader, "READ_LIMIT_NBYTES", 4096)
-        monkeypatch.setattr(reader, "DIRECT_NBYTES", 1)
+        monkeypatch.setattr(plain_frames, "THREADED_NBYTES", 0)
+        monkeypatch.setattr(packed_frames, "PACKED_THREADED_NBYTES", 0)
+        for module in (plain_frames, staged_reads):
+            monkeypatch.setattr(module, "READ_LIMIT_NBYTES", 4096)
+        monkeypatch.setattr(plain_frames, "DIRECT_NBYTES", 1)
         limnd2_xr.set_threads(3)
     yield
     limnd2_xr.set_threads(None)
