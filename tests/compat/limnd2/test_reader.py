@@ -151,7 +151,9 @@ def test_channels_are_those_of_limnd2_with_the_right_excitation(
     assert (picture.dCalibration, picture.bCalibrated) == (0.16780898323268245, True)
     assert picture.dTimeAbsolute == 2456827.080131852
     position = picture.dXPos, picture.dYPos, picture.dZPos
-    assert position == (-26056.951209195162, -4155.462732842248, 3914.3375)
+    assert position == pytest.approx(
+        (-26056.951209195162, -4155.462732842248, 3914.3375)
+    )
     assert picture.objectiveName() == "Plan Apo λ 60x"
     assert picture.channelNames == picture.componentNames
 
@@ -211,9 +213,11 @@ def test_every_property_of_every_sample_can_be_read(each_sample: Path) -> None:
 
 @pytest.mark.parametrize("number", [-1, 3, 999])
 def test_frames_that_do_not_exist_are_errors(number: int) -> None:
-    with limnd2.Nd2Reader(build(SMALL).data) as reader:
-        with pytest.raises(IndexError, match=f"no frame {number}, the file has 3"):
-            reader.image(number)
+    with (
+        limnd2.Nd2Reader(build(SMALL).data) as reader,
+        pytest.raises(IndexError, match=f"no frame {number}, the file has 3"),
+    ):
+        reader.image(number)
 
 
 def test_numbers_of_numpy_are_taken_and_others_are_not() -> None:
