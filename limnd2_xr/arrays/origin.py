@@ -21,7 +21,7 @@ from limnd2_xr.damage import DamageReport
 from limnd2_xr.errors import Nd2Error
 from limnd2_xr.frames.chunk_reading import ChunkReader
 from limnd2_xr.frames.opening import find_frames, open_index, read_raw
-from limnd2_xr.frames.store import found_state
+from limnd2_xr.frames.store_state import found_state
 from limnd2_xr.model.comparison import same
 from limnd2_xr.model.document import Nd2Document
 from limnd2_xr.model.legacy_document import (
