@@ -10,6 +10,7 @@ import typer
 from limnd2_xr.cli.convert import convert
 from limnd2_xr.cli.demo import demo
 from limnd2_xr.cli.export import export
+from limnd2_xr.cli.index import index
 from limnd2_xr.cli.info import info
 from limnd2_xr.cli.repair import repair
 from limnd2_xr.cli.serve import serve
@@ -24,6 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(info)
+app.command()(index)
 app.command()(verify)
 app.command()(repair)
 app.command()(convert)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from limnd2_xr.cli.export_plan import Job
 
-__all__ = ["export", "export_files", "output_root", "refusing"]
+__all__ = ["export", "export_files", "interruptible", "output_root", "refusing"]
 
 _WHAT = "What is exported"
 _WHERE = "Where to"
@@ -264,6 +264,8 @@ def refusing() -> Iterator[None]:
     """End the command with status 2 where something is wrong with what was asked for."""
     try:
         yield
+    except BrokenPipeError:  # nobody listens any more
+        raise
     except (ValueError, OSError, ImportError) as error:
         text = str(error)
         if isinstance(error, OSError) and error.filename:
@@ -295,31 +297,30 @@ def export_files(
     from limnd2_xr.cli.export_run import run_jobs
 
     report = ExportReport(planned, as_json=json_progress)
-    with _terminable() as was_terminated:
-        try:
-            with report.following():
-                run_jobs(planned, report, processes=processes)
-        except KeyboardInterrupt:
-            status = _TERMINATED if was_terminated else _INTERRUPTED
-            raise typer.Exit(status) from None
+    with interruptible(), report.following():
+        run_jobs(planned, report, processes=processes)
     if report.failed:
         raise typer.Exit(1)
 
 
 @contextmanager
-def _terminable() -> Iterator[list[int]]:
-    """Take a request to end (SIGTERM) as an interruption; a list tells that it came."""
+def interruptible() -> Iterator[None]:
+    """End the command with 130 after Ctrl-C, with 143 after SIGTERM.
+
+    Both are raised as KeyboardInterrupt before, so that everything tidies up.
+    """
     came: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield came
-        return
 
     def interrupt(number: int, _frame: Any) -> None:
         came.append(number)
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    is_main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, interrupt) if is_main else None
     try:
-        yield came
+        yield
+    except KeyboardInterrupt:
+        raise typer.Exit(_TERMINATED if came else _INTERRUPTED) from None
     finally:
-        signal.signal(signal.SIGTERM, before)
+        if is_main:
+            signal.signal(signal.SIGTERM, before)

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from limnd2_xr.cli.export_run import Began, Ended, Progressed, Warned
-from limnd2_xr.cli.messages import one_line, say
+from limnd2_xr.cli.messages import human_nbytes, one_line, say
 from limnd2_xr.cli.render import PIPE_WIDTH
 
 if TYPE_CHECKING:
@@ -30,27 +30,10 @@ if TYPE_CHECKING:
     from limnd2_xr.cli.export_plan import Job
     from limnd2_xr.cli.export_run import Event
 
-__all__ = ["ExportReport", "human_nbytes", "show_plan", "table_console"]
+__all__ = ["ExportReport", "show_plan", "table_console"]
 
 _STYLES: Final = {"done": "green", "kept": "green", "failed": "red"}
 _WORDS: Final = {"kept": "already there", "": "not begun"}
-
-
-def human_nbytes(nbytes: float | None) -> str:
-    """Return a size in words: ``1.5 GB``; ``""`` if it is not known.
-
-    Examples
-    --------
-    >>> human_nbytes(999), human_nbytes(1.25e9)
-    ('999 B', '1.2 GB')
-    """
-    if nbytes is None:
-        return ""
-    for unit in ("B", "kB", "MB", "GB"):
-        if nbytes < 1000:
-            return f"{nbytes:.0f} B" if unit == "B" else f"{nbytes:.1f} {unit}"
-        nbytes /= 1000
-    return f"{nbytes:.1f} TB"
 
 
 def table_console() -> Console:

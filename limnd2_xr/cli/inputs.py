@@ -144,7 +144,7 @@ def _remote(url: str, options: Mapping[str, Any]) -> Iterator[InputFile]:
     try:
         matches = sorted(map(str, fs.glob(path)), key=natural_key)
     except Exception as error:
-        raise ValueError(f"{url}: {error or type(error).__name__}") from error
+        raise ValueError(f"{url}: {str(error) or type(error).__name__}") from error
     if not matches:
         raise ValueError(f"{url}: no file matches")
     for match in matches:

@@ -11,6 +11,7 @@ __all__ = [
     "EXPECTED",
     "complain",
     "counted",
+    "human_nbytes",
     "is_remote",
     "one_line",
     "reason_of",
@@ -72,3 +73,20 @@ def counted(count: int, noun: str) -> str:
 def one_line(text: str) -> str:
     """Text on one line, without control characters: they could steer a terminal."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def human_nbytes(nbytes: float | None) -> str:
+    """Return a size in words: ``1.5 GB``; ``""`` if it is not known.
+
+    Examples
+    --------
+    >>> human_nbytes(999), human_nbytes(1.25e9)
+    ('999 B', '1.2 GB')
+    """
+    if nbytes is None:
+        return ""
+    for unit in ("B", "kB", "MB", "GB"):
+        if nbytes < 1000:
+            return f"{nbytes:.0f} B" if unit == "B" else f"{nbytes:.1f} {unit}"
+        nbytes /= 1000
+    return f"{nbytes:.1f} TB"

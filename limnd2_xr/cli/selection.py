@@ -179,7 +179,7 @@ def _term(text: str, dim: str, word: str, is_quoted: bool) -> Term:
             value is None and part
             for value, part in zip(values, _parts(word), strict=True)
         ):
-            return Values(*values)
+            return Values(values[0], values[1])
     raise ValueError(f"--select {text}: {word!r} is no place along {dim}; {_hint(dim)}")
 
 
