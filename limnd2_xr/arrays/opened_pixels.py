@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from limnd2_xr.arrays.lazy import StoreManager
     from limnd2_xr.frames.store import StoreState
 
-__all__ = ["OpenedPixels", "is_of_file", "opened_pixels"]
+__all__ = ["OpenedPixels", "identity_of", "is_of_file", "opened_pixels"]
 
 _RECHUNKED = ("rechunk-merge-", "rechunk-split-")
 """How dask calls layers of its graphs that change nothing but blocks."""
@@ -91,6 +91,29 @@ def is_of_file(array: xr.DataArray, kind: type[Any] | tuple[type[Any], ...]) -> 
     """
     found = _indexed(array)
     return found is not None and isinstance(found.array, kind)
+
+
+def identity_of(array: xr.DataArray) -> str | None:
+    """Return what equal pixels have in common, also in another process.
+
+    Parameters
+    ----------
+    array
+        Any array.
+
+    Returns
+    -------
+    str or None
+        Of dask arrays their name, of those that are read from a file a digest of the
+        file and the index. None of all others, which may have changed since.
+    """
+    from dask.base import tokenize
+
+    if array.chunks is not None:
+        return str(array.variable._data.name)
+    found = _indexed(array)
+    token = getattr(getattr(found, "array", None), "__dask_tokenize__", None)
+    return None if token is None else str(tokenize(token(), found.key.tuple))
 
 
 def _indexed(array: xr.DataArray) -> Any:

@@ -253,9 +253,12 @@ def run(receipts: Any, *, progress: bool, in_memory: bool) -> None:
 
     from dask.base import compute
     from dask.diagnostics.progress import ProgressBar
+    from dask.threaded import get as threaded_get
 
+    # By its name dask would look for a cluster first, and import what that takes.
+    options: dict[str, Any] = {"scheduler": threaded_get} if in_memory else {}
     with ProgressBar() if progress else nullcontext():
-        compute(receipts, **({"scheduler": "threads"} if in_memory else {}))
+        compute(receipts, **options)
 
 
 def _write_block(

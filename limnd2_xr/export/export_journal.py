@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
 from limnd2_xr.export.zarr_target import JOURNAL, ROOT_FILES, RemoteTarget
@@ -47,7 +48,7 @@ class Journal:
 
     @classmethod
     def begin(
-        cls, target: Target, digest: str, *, overwrite: bool, resume: bool
+        cls, target: Target, digest: str | None, *, overwrite: bool, resume: bool
     ) -> Journal | None:
         """Begin an export, or find a killed one again.
 
@@ -56,7 +57,8 @@ class Journal:
         target
             Where to.
         digest
-            Equal for exports of the same pixels with the same options.
+            Equal for exports of the same pixels with the same options; None where that
+            cannot be known, so that nothing can be continued.
         overwrite
             Whether what is there may be replaced.
         resume
@@ -74,8 +76,8 @@ class Journal:
         ValueError
             If the killed export was of other pixels, or had other options.
         """
-        if resume and _digest_of(target) == digest:
-            target.remove(JOURNAL)
+        if resume and digest is not None and _digest_of(target) == digest:
+            target.clear_up()
             return None
         if target.exists():
             if not overwrite:
@@ -100,7 +102,8 @@ class Journal:
                 )
             target.discard()
         target.begin()
-        target.put({_PLAN: json.dumps({"digest": digest}).encode()})
+        plan = {"digest": digest, "version": version("limnd2-xr")}
+        target.put({_PLAN: json.dumps(plan).encode()})
         return cls(target=target)
 
     def note(self, image: int, block: int, found: Found) -> None:
@@ -126,19 +129,31 @@ class Journal:
         return done
 
 
-def _is_plan(target: Target, digest: str, *, overwrite: bool) -> bool:
+def _is_plan(target: Target, digest: str | None, *, overwrite: bool) -> bool:
     """Say whether the unfinished export is the wanted one; False if it had not begun."""
     try:
         (data,) = target.get([_PLAN])
     except FileNotFoundError:
         return False
-    if json.loads(data)["digest"] == digest:
+    plan = json.loads(data)
+    if digest is not None and plan["digest"] == digest:
         return True
     if overwrite:
         return False
+    own = version("limnd2-xr")
+    if digest is None:
+        reason = (
+            "cannot be continued with pixels in memory, as nothing tells whether they "
+            "are the same: only what is read from a file, or by dask, can be continued"
+        )
+    elif plan.get("version") != own:
+        reason = f"is by version {plan.get('version')} of limnd2-xr, and this is {own}"
+    else:
+        reason = (
+            "was of other pixels or had other options: continue it with the same ones"
+        )
     raise ValueError(
-        f"the unfinished export to {target.name} was of other pixels or had other "
-        "options: continue it with the same ones, or begin anew with overwrite=True"
+        f"the unfinished export to {target.name} {reason}; overwrite=True begins anew"
     )
 
 

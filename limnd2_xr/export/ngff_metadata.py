@@ -200,18 +200,9 @@ def checked(
         What the group says, without the version.
     version
         0.5 has all of it, and the version, under ``ome``.
-
-    Raises
-    ------
-    ModuleNotFoundError
-        If yaozarrs is not installed.
     """
-    try:
-        from yaozarrs import v04, v05
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            'OME-Zarr needs yaozarrs: pip install "limnd2-xr[export]"', name="yaozarrs"
-        ) from error
+    from yaozarrs import v04, v05
+
     module = v05 if version == "0.5" else v04
     found: dict[str, Any] = (
         getattr(module, model)

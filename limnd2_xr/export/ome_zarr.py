@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -12,6 +13,7 @@ import numpy as np
 from limnd2_xr.export.export_journal import Found, Journal
 from limnd2_xr.export.ngff_layout import select_positions
 from limnd2_xr.export.ome_zarr_plan import OmeZarrOptions, plan_export
+from limnd2_xr.export.requirements import require
 from limnd2_xr.export.zarr_blocks import blocked, write_block
 from limnd2_xr.export.zarr_target import RemoteTarget, open_target
 from limnd2_xr.options import get_threads
@@ -30,8 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["to_ome_zarr"]
 
-_REMOTE_THREADS: Final = 16
-"""At least so many blocks are on their way to a server at a time."""
+_REMOTE_THREADS: Final = 8
+"""At least so many blocks are on their way to a server at a time, each in many objects."""
 
 
 def to_ome_zarr(
@@ -87,6 +89,7 @@ def to_ome_zarr(
         If dims, chunks, positions or compressor do not fit, or an unfinished export is
         of something else.
     """
+    require("OME-Zarr", "zarr", "yaozarrs", "dask")
     target = open_target(dest, storage_options)
     dataset = select_positions(dataset, positions)
     plan = plan_export(
@@ -215,17 +218,21 @@ def _run(
 
     shown: Any = ProgressBar() if progress is True else nullcontext()
     told = _telling(progress, before) if callable(progress) else None
-    options: dict[str, Any] = {}
-    if not plan.is_dask:
-        threads = max(get_threads(), _REMOTE_THREADS) if is_remote else get_threads()
-        # By its name dask would look for a cluster first, and import what that takes.
-        options = {"scheduler": threaded_get, "num_workers": threads}
-        if told is not None:  # of this export only, also if others run in other threads
-            options["callbacks"] = [(None, None, None, told, None)]
-    elif told is not None:
-        shown = Callback(posttask=told)
-    with shown:
-        compute(*receipts, **options)
+    if plan.is_dask:
+        if told is not None:
+            shown = Callback(posttask=told)
+        with shown:
+            compute(*receipts)
+        return
+    threads = max(get_threads(), _REMOTE_THREADS) if is_remote else get_threads()
+    # By the name of its scheduler dask would look for a cluster first, and import what
+    # that takes.
+    options: dict[str, Any] = {"scheduler": threaded_get}
+    if told is not None:  # of this export only, also if others run in other threads
+        options["callbacks"] = [(None, None, None, told, None)]
+    # Once this is left, by Ctrl-C too, nothing is written any more.
+    with shown, ThreadPoolExecutor(threads, "limnd2-xr-export") as pool:
+        compute(*receipts, pool=pool, **options)
 
 
 def _telling(

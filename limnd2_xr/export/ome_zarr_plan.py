@@ -13,7 +13,7 @@ from xarray.core import indexing
 
 from limnd2_xr.arrays.dataset import image_of
 from limnd2_xr.arrays.lazy import FrameArray
-from limnd2_xr.arrays.opened_pixels import opened_pixels
+from limnd2_xr.arrays.opened_pixels import identity_of, opened_pixels
 from limnd2_xr.errors import Nd2Error, warn_user
 from limnd2_xr.export.ngff_axes import axes_of, report_axes
 from limnd2_xr.export.ngff_channels import ChannelDisplay
@@ -73,8 +73,8 @@ class ExportPlan:
     """Of no group or array, by key."""
     exports: tuple[ImageExport, ...]
     """Images and labels, with their pixels."""
-    digest: str
-    """Equal for the same pixels and options."""
+    digest: str | None
+    """Equal for the same pixels and options; None where pixels have no identity."""
     is_dask: bool
     """Whether the image was a dask array, to be computed as others are."""
 
@@ -140,8 +140,8 @@ def plan_export(
         own=own_attributes({**dataset.attrs, **image.attrs}),
     )
     arrays = tuple(level for export in exports for level in export.levels)
-    digest = _digest(hierarchy, exports, image)
-    own = {"export": digest, **hierarchy.own}
+    digest = _digest(hierarchy, exports, [image, *layers.values()])
+    own = hierarchy.own if digest is None else {"export": digest, **hierarchy.own}
     return ExportPlan(
         hierarchy=replace(hierarchy, own=own),
         arrays=arrays,
@@ -250,13 +250,14 @@ def _pieces(
         If shards do not consist of whole chunks.
     """
     axes, shape = tuple(lengths), tuple(lengths.values())
-    usual = {name: TILE if name in "yx" else 1 for name in axes}
+    whole = sizes_by_axis(options.shards, names, "shards")
+    usual = {n: min(TILE, whole.get(n, TILE)) if n in "yx" else 1 for n in axes}
     chosen = usual | sizes_by_axis(options.chunks, names, "chunks")
     chunks = {name: min(chosen[name], lengths[name]) for name in axes}
     if options.shards is None:
         return tuple(chunks.values()), None
     # Along an axis that is not named a shard is as long as a chunk.
-    wanted = chosen | sizes_by_axis(options.shards, names, "shards")
+    wanted = chosen | whole
     for name in axes:
         if wanted[name] % chosen[name]:
             raise ValueError(
@@ -285,20 +286,18 @@ def _ome_files(dataset: xr.Dataset) -> dict[str, bytes]:
 
 
 def _digest(
-    hierarchy: Hierarchy, exports: Sequence[ImageExport], image: xr.DataArray
-) -> str:
+    hierarchy: Hierarchy, exports: Sequence[ImageExport], arrays: Sequence[xr.DataArray]
+) -> str | None:
     """Return what tells this export from others: of what pixels it is, and how.
 
-    Pixels are known by their file, or by their name in a dask graph; those in memory by
-    nothing but shape and type.
+    None where nothing tells the pixels from others: in memory, anything may have been
+    done to them.
     """
-    opened = opened_pixels(image)
-    if opened is not None:
-        token = opened.state.token
-    else:
-        token = str(getattr(image.variable._data, "name", ""))
+    tokens = [identity_of(array) for array in arrays]
+    if None in tokens:
+        return None
     known = {
-        "token": token,
+        "tokens": tokens,
         "groups": hierarchy.groups({}),
         "arrays": [
             {key: data.decode() for key, data in level.files.items()}

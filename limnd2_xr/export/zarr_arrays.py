@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["ArraySpec", "Sizes", "group_files", "sizes_by_axis"]
 
 _AXES: Final = "tczyx"
+_MOST_NBYTES: Final = 2**31 - 17
+"""Blosc takes no more at once."""
 
 Sizes: TypeAlias = "int | tuple[int, ...] | Mapping[str, int] | None"
 """Lengths of chunks or shards: of the last axes, or by name of the axis."""
@@ -97,6 +99,12 @@ class ArraySpec:
             If not.
         """
         self.encode  # noqa: B018 - made, and kept
+        nbytes = math.prod(self.chunks) * self.dtype.itemsize
+        if nbytes > _MOST_NBYTES and self.compressor is not None:
+            raise ValueError(
+                f"chunks of {' x '.join(map(str, self.chunks))} are {nbytes} bytes, and "
+                f"compressors take {_MOST_NBYTES}: give smaller chunks"
+            )
 
     @property
     def files(self) -> dict[str, bytes]:
@@ -113,7 +121,7 @@ class ArraySpec:
     @cached_property
     def encode(self) -> Callable[[NDArray[Any]], bytes]:
         """What makes the bytes of an object out of pixels of the shape `pieces`."""
-        return chunk_encoder(self._made[0], self.dtype)
+        return chunk_encoder(self._made[0])
 
     def key(self, place: tuple[int, ...]) -> str:
         """Return where in the hierarchy an object lies, from its place in the grid."""

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import numpy as np
 
-from limnd2_xr.export.blosc_planes import PlaneBlosc
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -135,9 +133,7 @@ def _zarr3_codec(config: Mapping[str, Any], dtype: np.dtype[Any]) -> Any:
 # ---- encoding -------------------------------------------------------------------------
 
 
-def chunk_encoder(
-    metadata: Any, dtype: np.dtype[Any]
-) -> Callable[[NDArray[Any]], bytes]:
+def chunk_encoder(metadata: Any) -> Callable[[NDArray[Any]], bytes]:
     """Return what turns pixels into the bytes of a chunk, or of a shard.
 
     zarr's own pipeline costs more for each chunk than fast compressors do; what it
@@ -147,14 +143,12 @@ def chunk_encoder(
     ----------
     metadata
         Of the array, as zarr made it.
-    dtype
-        Of its pixels.
     """
     if metadata.zarr_format == 2:
         compressor = metadata.compressor
         if compressor is None:
             return _raw
-        return _Compressed((_numcodecs_step(compressor, dtype.itemsize),))
+        return _Compressed((compressor.encode,))
     codecs = metadata.codecs
     if hasattr(codecs[0], "chunk_shape"):  # sharding
         inner = codecs[0]
@@ -175,9 +169,7 @@ def _v3_step(stored: Mapping[str, Any]) -> Callable[[Any], Any]:
     name, config = stored["name"], dict(stored.get("configuration", {}))
     if name == "blosc":
         config["shuffle"] = _SHUFFLES.index(config["shuffle"])
-        codec = numcodecs.get_codec({"id": "blosc", **config})
-        return _numcodecs_step(codec, config.get("typesize", 0))
-    if name in {"zstd", "gzip"}:
+    if name in {"blosc", "zstd", "gzip"}:
         return numcodecs.get_codec({"id": name, **config}).encode  # type: ignore[no-any-return]
     if name == "crc32c":
         return _with_crc32c
@@ -188,20 +180,6 @@ def _v3_step(stored: Mapping[str, Any]) -> Callable[[Any], Any]:
         f"chunks cannot be compressed with {name}: give one of "
         f"{', '.join(COMPRESSORS)}, or a codec of numcodecs"
     )
-
-
-def _numcodecs_step(codec: Any, itemsize: int) -> Callable[[Any], Any]:
-    """Return the encoder of a codec of numcodecs, or a faster one of the same format."""
-    config = codec.get_config()
-    if (
-        itemsize == 2
-        and config["id"] == "blosc"
-        and (config["cname"], config["shuffle"]) == ("zstd", 1)
-        and config["clevel"] > 0
-        and not config.get("blocksize")
-    ):
-        return PlaneBlosc(config["clevel"], codec)
-    return codec.encode  # type: ignore[no-any-return]
 
 
 def _raw(pixels: NDArray[Any]) -> bytes:

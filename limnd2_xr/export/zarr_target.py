@@ -17,6 +17,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from limnd2_xr.container.redaction import redacted
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Self
@@ -86,6 +88,10 @@ class Target(ABC):
     @abstractmethod
     def remove(self, prefix: str) -> None:
         """Delete everything below a prefix of the growing export."""
+
+    @abstractmethod
+    def clear_up(self) -> None:
+        """Delete what a complete export may have left when it was killed at its end."""
 
     @abstractmethod
     def commit(self, root: Mapping[str, bytes], *, overwrite: bool) -> None:
@@ -222,14 +228,20 @@ class LocalTarget(Target):
         """Delete what is below a prefix."""
         shutil.rmtree(self.partial / prefix, ignore_errors=True)
 
+    def clear_up(self) -> None:
+        """Delete the journal of a complete export."""
+        shutil.rmtree(self.path / JOURNAL, ignore_errors=True)
+
     def commit(self, root: Mapping[str, bytes], *, overwrite: bool) -> None:
         """Give the export its name."""
         self.put(root)
-        self.remove(JOURNAL)
+        # The journal goes last: whenever this is killed, there is a whole one to go on
+        # with, or a complete export.
         if not overwrite:
             if self.exists():
                 raise FileExistsError(_exists(self.name))
             self.partial.rename(self.path)
+            self.clear_up()
             return
         old = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex}.replaced")
         if self.exists():
@@ -240,13 +252,14 @@ class LocalTarget(Target):
             if os.path.lexists(old):
                 old.rename(self.path)
             raise
+        self.clear_up()
         _delete(old)
 
     def check_replaceable(self) -> None:
         """Refuse to replace what is no zarr."""
-        if not self.path.is_dir() or any(
-            (self.path / name).exists() for name in ROOT_FILES
-        ):
+        if not self.path.is_dir():
+            raise FileExistsError(_no_zarr(self.name))
+        if any((self.path / name).exists() for name in ROOT_FILES):
             return
         if any(self.path.iterdir()):
             raise FileExistsError(_no_zarr(self.name))
@@ -263,8 +276,8 @@ class RemoteTarget(Target):
 
     @property
     def name(self) -> str:
-        """Path or URL."""
-        return self.url
+        """URL, without what lets one in."""
+        return redacted(self.url)
 
     @cached_property
     def _opened(self) -> tuple[Any, str]:
@@ -362,31 +375,42 @@ class RemoteTarget(Target):
         if fs.exists(f"{self._growing}/{prefix}"):
             fs.rm(f"{self._growing}/{prefix}", recursive=True)
 
+    def clear_up(self) -> None:
+        """Delete the journal of a complete export."""
+        fs = self._fs
+        if fs.exists(f"{self._final}/{JOURNAL}"):
+            fs.rm(f"{self._final}/{JOURNAL}", recursive=True)
+
     def commit(self, root: Mapping[str, bytes], *, overwrite: bool) -> None:
         """Give the export its name."""
         del overwrite  # what is replaced was grown beside
         if not self.beside:
             self.put(root)
-            self.remove(JOURNAL)
+            self.clear_up()
             return
         fs = self._fs
         if fs.exists(self._final):
             fs.rm(self._final, recursive=True)
-        start = len(self._growing) + 1
-        names = [name[start:] for name in fs.find(self._growing)]
-        for name in names:
-            if not name.startswith(f"{JOURNAL}/"):
-                target = f"{self._final}/{name}"
-                if not is_store(fs):
-                    fs.makedirs(target.rpartition("/")[0], exist_ok=True)
-                fs.cp_file(f"{self._growing}/{name}", target)
+        start = len(self._growing)
+        journal = f"{self._growing}/{JOURNAL}/"
+        names = [
+            name for name in fs.find(self._growing) if not name.startswith(journal)
+        ]
+        finals = [self._final + name[start:] for name in names]
+        if not is_store(fs):
+            for folder in {name.rpartition("/")[0] for name in finals}:
+                fs.makedirs(folder, exist_ok=True)
+        fs.copy(names, finals)  # many at a time, where requests are
         replace(self, beside=False).put(root)
         self.discard()
 
     def check_replaceable(self) -> None:
         """Refuse to replace what is no zarr."""
         fs = self._fs
-        if fs.isdir(self._final) and not self._is_root() and not self.has_partial():
+        is_empty = not fs.exists(self._final)
+        # Killed while it replaced another: parts of it, and all of it beside.
+        is_part = self.has_partial() or replace(self, beside=True).has_partial()
+        if not (is_empty or self._is_root() or is_part) or fs.isfile(self._final):
             raise FileExistsError(_no_zarr(self.name))
 
 
@@ -408,4 +432,4 @@ def _exists(name: str) -> str:
 
 
 def _no_zarr(name: str) -> str:
-    return f"{name} is a folder, but no zarr: it is not replaced"
+    return f"{name} is no zarr, so it is not replaced"

@@ -23,7 +23,7 @@ KEYS = {"key": "a", "secret": "b"}
 
 def dataset(add: int = 0) -> xr.Dataset:
     values = np.arange(3 * 60 * 50, dtype="u2").reshape(3, 60, 50) + np.uint16(add)
-    return xr.Dataset({"image": (("T", "Y", "X"), values)})
+    return xr.Dataset({"image": (("T", "Y", "X"), values)}).chunk({"T": 1})
 
 
 @pytest.fixture(scope="module")
