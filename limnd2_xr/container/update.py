@@ -168,13 +168,7 @@ class _Growth(NamedTuple):
         chunks = []
         entries: list[tuple[str, int, int | None]] = []
         offset = align(size)
-        for name, payload in put.items():
-            if payload is None:
-                continue
-            nbytes = nbytes_of(payload)
-            chunks.append((name, offset))
-            entries.append((name, offset, nbytes))
-            offset += chunk_extent(name, nbytes)
+        # What was recorded of frames has to stand behind them for Bio-Formats 7.3.1.
         frames = []
         rows = []
         for number in sorted(new_frames):
@@ -184,6 +178,13 @@ class _Growth(NamedTuple):
             offset += chunk_extent(
                 _frame_name(number), nbytes, first_nbytes=_TIME_NBYTES
             )
+        for name, payload in put.items():
+            if payload is None:
+                continue
+            nbytes = nbytes_of(payload)
+            chunks.append((name, offset))
+            entries.append((name, offset, nbytes))
+            offset += chunk_extent(name, nbytes)
         left_out = {*(name for name, _ in chunks), *removed}
         entries += (entry for entry in _ordinary(index) if entry[0] not in left_out)
         columns = _frame_columns(index, rows)
