@@ -76,7 +76,14 @@ def described_channels(
             else _with_text(channel, name, str(value))
             for channel, value in zip(channels, values, strict=True)
         ]
-    return tuple(channels)
+    return tuple(map(_without_colour_wavelengths, channels))
+
+
+def _without_colour_wavelengths(channel: Channel) -> Channel:
+    """Leave out what a file cannot say of three components; it is told as a loss."""
+    if not channel.is_rgb:
+        return channel
+    return replace(channel, emission_nm=None, excitation_nm=None)
 
 
 def _per_channel(image: xr.DataArray, name: str) -> list[Any]:

@@ -304,6 +304,19 @@ def test_what_is_lost_is_told(tmp_path: Path) -> None:
         image.nd2.write_nd2(tmp_path / "b.nd2", on_loss="raise")
 
 
+def test_wavelengths_of_a_colour_image_are_a_loss_that_is_told(tmp_path: Path) -> None:
+    lit = {"emission_wavelength": ("C", [461.0]), "excitation_wavelength": 405.0}
+    image = array("CYXS", "uint8").isel(C=[0]).assign_coords(lit)
+    told = r"emission_wavelength .* excitation_wavelength"
+    with pytest.raises(ValueError, match=told):
+        image.nd2.write_nd2(tmp_path / "a.nd2", on_loss="raise")
+    with pytest.warns(limnd2_xr.Nd2Warning, match=told):
+        image.nd2.write_nd2(tmp_path / "a.nd2")
+    again = written(image, tmp_path / "b.nd2", on_loss="ignore")
+    assert np.isnan(again["emission_wavelength"]).all()
+    assert np.array_equal(again["image"].squeeze(), image.squeeze())
+
+
 def test_strange_dims_are_refused(tmp_path: Path) -> None:
     image = xr.DataArray(np.zeros((2, 3), "u2"), dims=("y", "x"))
     with pytest.raises(ValueError, match="rename"):
