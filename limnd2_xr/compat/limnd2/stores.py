@@ -308,5 +308,6 @@ def store_of(file: Any, storage_options: Mapping[str, Any] | None = None) -> Sto
             f"file or Store, not {type(file).__name__}"
         ) from error
     if spec.kind == "path" and isinstance(file, (str, os.PathLike)):
-        return FileStore(spec.location)
+        is_url = isinstance(file, str) and "://" in file
+        return FileStore(spec.location if is_url else file)
     return OtherStore(file, storage_options)
