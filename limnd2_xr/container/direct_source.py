@@ -77,7 +77,7 @@ class DirectSource(RemoteSource):
         except Elsewhere:
             if offset is None:
                 raise
-        # The process was forked since the file was opened.
+        # The process was forked since the file was opened, or the file has moved.
         with FsspecSource(self._url, self._options, self._retries) as other:
             if other.stamp != self.stamp:
                 raise StaleFile("the file changed since it was opened", path=self.name)

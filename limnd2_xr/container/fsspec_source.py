@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from limnd2_xr.container.fsspec_transport import fsspec_transport
-from limnd2_xr.container.redaction import Secrets
+from limnd2_xr.container.http_transport import proxy_of
+from limnd2_xr.container.redaction import Secrets, links_of
 from limnd2_xr.container.remote_source import RemoteSource
 
 if TYPE_CHECKING:
@@ -64,9 +65,16 @@ class FsspecSource(RemoteSource):
             # Or botocore would try again what is tried again here.
             config = options.get("config_kwargs") or {}
             options["config_kwargs"] = {"retries": {"total_max_attempts": 1}, **config}
-        fs, path = fsspec.core.url_to_fs(url, **options)
+        scheme = url.partition("://")[0].lower()
+        is_web = scheme in {"http", "https"} and len(links_of(url)) == 1
+        if is_web and "proxy" not in options and (proxy := proxy_of(url)):
+            options["proxy"] = proxy  # aiohttp looks at no environment by itself
+        if is_web:  # `url_to_fs` takes the address [::1] for a chain
+            fs, path = fsspec.filesystem(scheme, **options), url
+        else:
+            fs, path = fsspec.core.url_to_fs(url, **options)
         transport = fsspec_transport(fs, path, retries_itself=not once)
-        super().__init__(transport, url, Secrets.of(url, storage_options), retries)
+        super().__init__(transport, url, Secrets.of(url, options), retries)
 
     @classmethod
     def from_filesystem(

@@ -12,6 +12,7 @@ from limnd2_xr.container.transport import (
     BaseTransport,
     Begun,
     Version,
+    check_answer,
     checked_length,
     is_strong,
     size_of_range,
@@ -25,7 +26,7 @@ MAX_WHOLE_NBYTES = 64 << 20
 """Files up to this size are read whole where a server has no ranges."""
 _READ_BUFFER_NBYTES = 1 << 20
 _CONNECT_SECONDS = 10.0
-_SILENCE_SECONDS = 60.0
+_SILENCE_SECONDS = 20.0
 """An answer that has nothing to say for so long is not coming."""
 _STAMP_KEYS = (
     "ETag",
@@ -189,6 +190,7 @@ class AiohttpTransport(BaseTransport):
             answer.raise_for_status()
             version = version_of_headers(answer.headers)
             if answer.status == 206:
+                check_answer(answer.headers, start)
                 size = size_of_range(answer.headers.get("Content-Range"))
             elif (size := _size_of_whole(answer.headers)) is None:
                 raise no_size()

@@ -11,12 +11,15 @@ import atexit
 import os
 import re
 import ssl
+import time
 from collections import deque
 from functools import lru_cache
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
+from limnd2_xr.container.redaction import links_of
 from limnd2_xr.container.remote_failure import (
     Elsewhere,
     HttpStatus,
@@ -27,6 +30,7 @@ from limnd2_xr.container.transport import (
     BaseTransport,
     Begun,
     Version,
+    check_answer,
     is_strong,
     size_of_range,
     version_of_headers,
@@ -38,14 +42,20 @@ if TYPE_CHECKING:
 __all__ = ["HttpTransport", "http_transport"]
 
 _CONNECT_SECONDS = 10.0
-_SILENCE_SECONDS = 60.0
+_SILENCE_SECONDS = 20.0
+"""Without a byte, after which a request is made again: some times in a minute."""
 _IDLE_CONNECTIONS = 64
+_IDLE_SECONDS = 15.0
+"""After which a connection is not used again: what lies between may have forgotten it."""
 _MAX_ERROR_NBYTES = 1 << 16
 _PLAIN = re.compile(r"[!-~]+")
 """What a URL is made of when nothing is left to be quoted."""
 
-_idle: dict[tuple[str, str, int], deque[HTTPConnection]] = {}
-"""Connections to be used again, by scheme, host and process."""
+_OURS = frozenset({"accept-encoding", "if-match", "range"})
+"""Headers that are not the user's to choose."""
+
+_idle: dict[tuple[str, str, int], deque[tuple[HTTPConnection, float]]] = {}
+"""Connections to be used again, and since when, by scheme, host and process."""
 
 
 def http_transport(url: str, options: Mapping[str, Any]) -> HttpTransport | None:
@@ -58,7 +68,7 @@ def http_transport(url: str, options: Mapping[str, Any]) -> HttpTransport | None
     options
         As fsspec takes them; nothing but ``headers`` is understood.
     """
-    if "::" in url or not url.lower().startswith(("http://", "https://")):
+    if len(links_of(url)) > 1 or not url.lower().startswith(("http://", "https://")):
         return None
     headers = options.get("headers", {})
     parts = urlsplit(url)
@@ -67,11 +77,30 @@ def http_transport(url: str, options: Mapping[str, Any]) -> HttpTransport | None
         or "@" in parts.netloc
         or parts.fragment
         or not parts.hostname
+        or proxy_of(url)
         or not _PLAIN.fullmatch(url)
         or not all(isinstance(text, str) for one in headers.items() for text in one)
     ):
         return None
     return HttpTransport(url, headers)
+
+
+def proxy_of(url: str) -> str | None:
+    """Return the proxy that the environment (or the system) names for a URL, or None.
+
+    Examples
+    --------
+    >>> import os
+    >>> from unittest.mock import patch
+    >>> names = {"http_proxy": "http://proxy:3128", "no_proxy": "localhost,.lab"}
+    >>> with patch.dict(os.environ, names, clear=True):
+    ...     proxy_of("http://example.org/a.nd2"), proxy_of("http://nas.lab:80/a.nd2")
+    ('http://proxy:3128', None)
+    """
+    parts = urlsplit(url)
+    proxy = getproxies().get(parts.scheme.lower())
+    host = parts.netloc.rpartition("@")[2]
+    return None if not proxy or not host or proxy_bypass(host) else proxy
 
 
 class HttpTransport(BaseTransport):
@@ -90,7 +119,12 @@ class HttpTransport(BaseTransport):
         self._origin = (parts.scheme.lower(), parts.netloc)
         path = parts.path or "/"
         self._target = f"{path}?{parts.query}" if parts.query else path
-        self._headers = {**headers, "Accept-Encoding": "identity"}
+        kept = {
+            name: text for name, text in headers.items() if name.lower() not in _OURS
+        }
+        self._headers = {"Accept-Encoding": "identity", **kept}
+        if "user-agent" not in map(str.lower, kept):  # some servers refuse without
+            self._headers["User-Agent"] = "limnd2-xr"
         self._version: Version | None = None
 
     def begin(self, nbytes: int) -> Begun:
@@ -115,6 +149,7 @@ class HttpTransport(BaseTransport):
         if answer.status != 206 or size is None:
             connection.close()
             raise Elsewhere(f"HTTP status {answer.status} {answer.reason}")
+        self._check(connection, answer, 0)
         version = version_of_headers(answer.headers)
         self._version = Version(size, version, version if is_strong(version) else None)
         head = bytearray(min(nbytes, size))
@@ -132,15 +167,10 @@ class HttpTransport(BaseTransport):
         nbytes = sum(view.nbytes for view in views)
         connection = self._connection()
         answer = self._ask(connection, offset, offset + nbytes)
-        try:
-            if answer.status != 206:
-                raise NoRanges("the server does not support byte ranges any more")
-            if self._version is not None:
-                size = size_of_range(answer.headers.get("Content-Range"))
-                self._version.check(size, version_of_headers(answer.headers))
-        except OSError:
+        if 300 <= answer.status < 400:
             connection.close()
-            raise
+            raise Elsewhere("the file has moved")
+        self._check(connection, answer, offset)
         self._receive(connection, answer, views)
 
     # -- requests
@@ -165,6 +195,21 @@ class HttpTransport(BaseTransport):
         else:
             connection.close()
         raise HttpStatus(answer.status, answer.reason, dict(answer.headers))
+
+    def _check(
+        self, connection: HTTPConnection, answer: HTTPResponse, start: int
+    ) -> None:
+        """Check that an answer is a range of the file that was opened."""
+        try:
+            if answer.status != 206:
+                raise NoRanges("the server does not support byte ranges any more")
+            check_answer(answer.headers, start)
+            if self._version is not None:
+                size = size_of_range(answer.headers.get("Content-Range"))
+                self._version.check(size, version_of_headers(answer.headers))
+        except OSError:
+            connection.close()
+            raise
 
     def _receive(
         self, connection: HTTPConnection, answer: HTTPResponse, views: list[memoryview]
@@ -199,10 +244,11 @@ class HttpTransport(BaseTransport):
         idle = _idle.get((*self._origin, os.getpid()))
         while idle:
             try:
-                connection = idle.pop()
+                connection, since = idle.pop()
             except IndexError:  # another thread was quicker
                 break
-            if not _is_ended(connection):
+            is_old = time.monotonic() - since > _IDLE_SECONDS
+            if not is_old and not _is_ended(connection):
                 return connection
             connection.close()
         return self._connect()
@@ -224,7 +270,7 @@ class HttpTransport(BaseTransport):
     def _keep(self, connection: HTTPConnection) -> None:
         idle = _idle.setdefault((*self._origin, os.getpid()), deque())
         if len(idle) < _IDLE_CONNECTIONS:
-            idle.append(connection)
+            idle.append((connection, time.monotonic()))
         else:
             connection.close()
 
@@ -277,7 +323,7 @@ def _trust() -> ssl.SSLContext:
 
 def _close_idle() -> None:
     for connections in _idle.values():
-        for connection in connections:
+        for connection, _ in connections:
             connection.close()
     _idle.clear()
 

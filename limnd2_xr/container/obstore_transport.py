@@ -30,7 +30,7 @@ __all__ = ["ObstoreTransport", "obstore_transport"]
 
 _PLAIN_PATH = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~\-]+)+")
 """Paths that are the same however they are encoded."""
-_TIMEOUTS = {"connect_timeout": "10s", "read_timeout": "60s", "timeout": "3600s"}
+_TIMEOUTS = {"connect_timeout": "10s", "read_timeout": "20s", "timeout": "3600s"}
 _S3_OPTIONS = frozenset(
     {"anon", "key", "secret", "token", "endpoint_url", "client_kwargs"}
 )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
-__all__ = ["Secrets", "redacted"]
+__all__ = ["Secrets", "links_of", "redacted"]
 
 HIDDEN = "***"
 _SHOWN = frozenset(
@@ -44,6 +44,9 @@ _HARMLESS = frozenset(
 _LEAST = 4
 """Shorter values are no secrets, and hiding them would garble every message."""
 
+_CHAIN = re.compile(r"::(?![^/\[\]]*\])")
+"""Between the links of a chained URL, not within the address ``[::1]``."""
+_URL_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://[^\s'\"<>(){}]+")
 _USER = re.compile(r"^([A-Za-z][A-Za-z0-9+.\-]*://)([^/?#@]*)@")
 _QUERY = re.compile(r"([?&;])([^=&;#]*)=([^&;#]*)")
 
@@ -59,7 +62,18 @@ def redacted(url: str) -> str:
     >>> redacted("https://me:secret@example.org/a.nd2?X-Amz-Signature=0af3&versionId=2")
     'https://***@example.org/a.nd2?X-Amz-Signature=***&versionId=2'
     """
-    return "::".join(map(_redacted_part, url.split("::")))
+    return "::".join(map(_redacted_part, links_of(url)))
+
+
+def links_of(url: str) -> list[str]:
+    """Return the links of a chained URL of fsspec, or the URL alone.
+
+    Examples
+    --------
+    >>> links_of("zip://a.nd2::http://[::1]/x.zip")
+    ['zip://a.nd2', 'http://[::1]/x.zip']
+    """
+    return _CHAIN.split(url)
 
 
 def _redacted_part(url: str) -> str:
@@ -95,18 +109,21 @@ class Secrets:
         return cls(tuple(found))
 
     def scrub(self, text: str) -> str:
-        """Return a text without the secrets."""
+        """Return a text without the secrets, nor those of other URLs in it.
+
+        A server may have sent on to a URL that it signed.
+        """
         for word in self.words:
             text = text.replace(word, HIDDEN)
-        return text
+        return _URL_IN_TEXT.sub(lambda found: redacted(found[0]), text)
 
     def are_in(self, text: str) -> bool:
         """Say whether a text shows one of them."""
-        return any(word in text for word in self.words)
+        return self.scrub(text) != text
 
 
 def _in_url(url: str) -> Iterator[str]:
-    for part in url.split("::"):
+    for part in links_of(url):
         if user := _USER.match(part):
             yield from (user[2], *user[2].split(":", 1))
             yield base64.b64encode(unquote(user[2]).encode()).decode()

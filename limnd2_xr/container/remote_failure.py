@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Changed",
     "Elsewhere",
+    "Encoded",
     "HttpStatus",
     "NoRanges",
     "ShortBody",
@@ -59,6 +60,10 @@ class Changed(OSError):
 
 class NoRanges(OSError):
     """The server sends the whole file whatever is asked for."""
+
+
+class Encoded(NoRanges):
+    """The server sends the file compressed."""
 
 
 class Elsewhere(Exception):
@@ -166,7 +171,7 @@ def asked_delay(error: BaseException) -> float | None:
         if not hasattr(headers, "get"):
             continue
         text = str(headers.get("Retry-After") or headers.get("retry-after") or "")
-        if text.isdigit():
+        if text.isdecimal():
             return float(text)
     return None
 

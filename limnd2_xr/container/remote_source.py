@@ -130,6 +130,11 @@ class RemoteSource(BaseSource):
         reason = reason_of(error, self._secrets)
         if isinstance(error, NoRanges):
             reason = str(error)
+        elif type(error).__name__ == "NoCredentialsError":  # botocore's
+            reason = (
+                "no credentials were found; give some in storage_options, or, if the "
+                'bucket is public, storage_options={"anon": True}'
+            )
         return RemoteError(reason, path=self.name, offset=offset)
 
     def _release(self) -> None:

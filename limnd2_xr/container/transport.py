@@ -8,12 +8,13 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from limnd2_xr.container.remote_failure import Changed, ShortBody
+from limnd2_xr.container.remote_failure import Changed, Encoded, ShortBody
 
 __all__ = [
     "BaseTransport",
     "Begun",
     "Version",
+    "check_answer",
     "checked_length",
     "is_strong",
     "size_of_range",
@@ -98,7 +99,7 @@ def size_of_range(header: str | None) -> int | None:
     (1000, None)
     """
     size = (header or "").rpartition("/")[2].strip()
-    return int(size) if size.isdigit() else None
+    return int(size) if size.isdecimal() else None
 
 
 class Headers(Protocol):
@@ -107,6 +108,32 @@ class Headers(Protocol):
     def get(self, name: str, default: str, /) -> str:
         """Return a header, or the default."""
         ...
+
+
+def check_answer(headers: Headers, start: int) -> None:
+    """Check that a partial answer holds bytes of the file from `start` on.
+
+    Caches on the way may send another range (RFC 9110, 15.3.7), or compress it.
+
+    Raises
+    ------
+    Encoded
+        It is compressed: a part of that is no part of the file.
+    ShortBody
+        It begins elsewhere.
+    """
+    encoding = headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in {"", "identity"}:
+        raise Encoded(
+            f"the server sends the file compressed ({encoding}), of which no ranges can "
+            "be read; download the file"
+        )
+    span = headers.get("Content-Range", "")
+    begin = span.strip().lower().removeprefix("bytes").lstrip(" =").partition("-")[0]
+    if begin.isdecimal() and int(begin) != start:
+        raise ShortBody(
+            f"the server sent {span} when bytes from {start} were asked for"
+        )
 
 
 def version_of_headers(headers: Headers) -> str | None:

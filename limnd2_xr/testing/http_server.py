@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Fault", "HttpServer", "Request", "ServedFile"]
 
-Behaviour: TypeAlias = Literal["status", "reset", "short", "stall"]
+Behaviour: TypeAlias = Literal["status", "reset", "short", "stall", "shifted", "packed"]
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 _SEND_NBYTES = 4 << 20
@@ -42,7 +42,9 @@ class Fault:
     ----------
     kind
         ``"status"`` answers with `status`, ``"reset"`` breaks the connection off before
-        an answer, ``"short"`` in the middle of the body, ``"stall"`` never answers.
+        an answer, ``"short"`` in the middle of the body, ``"stall"`` never answers,
+        ``"shifted"`` sends the range one byte further on, ``"packed"`` says that the body
+        is compressed.
     status
         Of the answer, 503 for example.
     headers
@@ -111,6 +113,9 @@ class HttpServer:
     latency
         Seconds before every answer.
 
+    host
+        Address to listen at, of IPv6 where it has colons.
+
     Attributes
     ----------
     files : dict of str to ServedFile
@@ -143,7 +148,9 @@ class HttpServer:
         files: Mapping[str, bytes | Path] | None = None,
         *,
         latency: float = 0.0,
+        host: str = "127.0.0.1",
     ) -> None:
+        self.host = host
         self.files = {path: ServedFile(data) for path, data in (files or {}).items()}
         self.latency = latency
         self.faults: deque[Fault | None] = deque()
@@ -158,7 +165,8 @@ class HttpServer:
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         handler = type("Handler", (_Handler,), {"site": self})
-        self._httpd = _Server(("127.0.0.1", 0), handler)
+        kind = _Server6 if ":" in host else _Server
+        self._httpd = kind((host, 0), handler)
         self._thread = threading.Thread(
             target=self._httpd.serve_forever, args=(0.01,), daemon=True
         )
@@ -171,7 +179,8 @@ class HttpServer:
 
     def url(self, path: str = "") -> str:
         """Return the address of a path on this server."""
-        return f"http://127.0.0.1:{self.port}{path}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}{path}"
 
     @property
     def n_requests(self) -> int:
@@ -255,6 +264,10 @@ class _Server(http.server.ThreadingHTTPServer):
                 continue
 
 
+class _Server6(_Server):
+    address_family = socket.AF_INET6
+
+
 class _Handler(http.server.BaseHTTPRequestHandler):
     """Answers the requests of one connection."""
 
@@ -326,6 +339,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if asked and start >= size:
             self._refuse(request, 416, fault)
             return
+        if asked and fault is not None and fault.kind == "shifted":
+            start, stop = start + 1, stop + 1
         status = 206 if asked else 200
         self.send_response_only(status)
         if site.tells_size or asked:
@@ -335,6 +350,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if asked:
             self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{size}")
         self.send_header("Accept-Ranges", "bytes" if site.ranges else "none")
+        if fault is not None and fault.kind == "packed":
+            self.send_header("Content-Encoding", "gzip")
         if file.etag:
             self.send_header("ETag", file.etag)
         if file.last_modified is not None:

@@ -36,6 +36,11 @@ words = st.text(string.ascii_letters + string.digits + "/+=&?#@: %", min_size=8)
             "zip://a.nd2::https://me:pw@h/x.zip?sig=x",
             "zip://a.nd2::https://***@h/x.zip?sig=***",
         ),
+        ("http://me:pw@[::1]:80/a.nd2?sig=x", "http://***@[::1]:80/a.nd2?sig=***"),
+        (
+            "zip://a.nd2::http://[fe80::1]/x.zip?sig=x",
+            "zip://a.nd2::http://[fe80::1]/x.zip?sig=***",
+        ),
         ("a.nd2", "a.nd2"),
         ("/data/what?.nd2", "/data/what?.nd2"),
     ],
@@ -61,6 +66,15 @@ def test_secrets_do_not_come_through(secret: str, way: str) -> None:
         assert quoted not in scrubbed
         assert secret not in scrubbed
     assert "S3cr" not in repr(secrets)
+
+
+def test_urls_within_messages() -> None:
+    """Of places that a server sent on to."""
+    text = "403, url='https://h/b.nd2?X-Amz-Signature=0af3', (https://me:pw@h/)"
+    shown = "403, url='https://h/b.nd2?X-Amz-Signature=***', (https://***@h/)"
+    assert Secrets().scrub(text) == shown
+    assert Secrets().are_in(text)
+    assert not Secrets().are_in(shown)
 
 
 def test_secrets_of_options() -> None:

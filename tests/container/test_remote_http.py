@@ -5,21 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import pickle
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
 
 from limnd2_xr.container import fsspec_transport
+from limnd2_xr.container import http_transport as http_transport_module
 from limnd2_xr.container.direct_source import DirectSource
 from limnd2_xr.container.http_transport import http_transport
 from limnd2_xr.container.source import SourceSpec
 from limnd2_xr.errors import Nd2Error, RemoteError, StaleFile
 from limnd2_xr.testing.counting import count_reads
-from limnd2_xr.testing.http_server import Fault, ServedFile
-
-if TYPE_CHECKING:
-    from limnd2_xr.testing.http_server import HttpServer
+from limnd2_xr.testing.http_server import Fault, HttpServer, ServedFile
 
 FAR = 200_000
 """Behind what came along when the file was opened."""
@@ -39,6 +37,7 @@ def test_opening_takes_one_request(
         assert source.stamp.etag == site.files["/a.nd2"].etag
         assert source.read_at(100, 50) == content[100:150]
     (request,) = site.requests
+    assert request.headers["user-agent"]
     assert (request.method, request.range) == ("GET", (0, 65536))
 
 
@@ -70,12 +69,47 @@ def test_several_reads_at_the_same_time(
     assert site.max_concurrent >= 2
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_another_host_by_its_number(host: str, transport: str, content: bytes) -> None:
+    try:
+        server = HttpServer({"/a.nd2": content}, host=host)
+    except OSError:
+        pytest.skip("no IPv6 here")
+    with server:
+        url = server.url("/a.nd2?sig=" + SECRET)
+        with SourceSpec.of(url).open() as source:
+            assert SECRET not in source.name
+            assert isinstance(source, DirectSource) == (transport == "direct")
+            assert source.read_at(FAR, 50) == content[FAR : FAR + 50]
+
+
+def test_a_proxy_of_the_environment_is_used(
+    site: HttpServer, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "http://files.invalid/a.nd2"
+    proxy = site.url().replace("://", f"://me:{SECRET}@")
+    monkeypatch.setenv("http_proxy", proxy)
+    monkeypatch.setenv("no_proxy", "127.0.0.1,.lab")
+    with SourceSpec.of(url).open() as source:
+        assert source.read_at(FAR, 50) == content[FAR : FAR + 50]
+        assert {request.path for request in site.requests} == {url}
+        site.faults += [Fault("status", 403)]
+        with pytest.raises(RemoteError) as caught:
+            source.read_at(FAR, 50)
+    assert not [text for text in texts_of(caught.value) if SECRET in text]
+    assert http_transport("http://nas.lab/a.nd2", {}) is not None
+    site.reset()
+    spec_of(site).open().close()
+    assert [request.path for request in site.requests] == ["/a.nd2"]
+
+
 FAULTS = {
     "500": Fault("status", 500),
     "503": Fault("status", 503),
     "429": Fault("status", 429),
     "reset": Fault("reset"),
     "short": Fault("short"),
+    "shifted": Fault("shifted"),
 }
 
 
@@ -137,6 +171,15 @@ def test_what_is_refused_is_not_tried_again(
     site.faults.clear()
     with pytest.raises(FileNotFoundError, match=r"none\.nd2"):
         spec_of(site, "/none.nd2").open()
+    assert pauses == []
+
+
+def test_compressed_files_are_refused(
+    site: HttpServer, transport: str, pauses: list[float]
+) -> None:
+    site.faults += [Fault("packed")] * 2
+    with pytest.raises(RemoteError, match=r"compressed \(gzip\).*download the file"):
+        spec_of(site).open()
     assert pauses == []
 
 
@@ -268,6 +311,10 @@ def test_connections_are_used_again(
         for _ in range(3):
             assert source.read_at(FAR, 50) == content[FAR : FAR + 50]
         assert site.n_connections - before <= 1
+        before = site.n_connections
+        monkeypatch.setattr(http_transport_module, "_IDLE_SECONDS", -1)
+        assert source.read_at(FAR, 50) == content[FAR : FAR + 50]
+        assert site.n_connections == before + 1
 
 
 def test_redirected_files_are_read(
@@ -275,6 +322,10 @@ def test_redirected_files_are_read(
 ) -> None:
     site.redirects["/old.nd2"] = "/a.nd2"
     with spec_of(site, "/old.nd2").open() as source:
+        assert source.read_at(FAR, 50) == content[FAR : FAR + 50]
+    with spec_of(site).open() as source:
+        site.files["/b.nd2"] = site.files["/a.nd2"]
+        site.redirects["/a.nd2"] = "/b.nd2"
         assert source.read_at(FAR, 50) == content[FAR : FAR + 50]
 
 
@@ -334,6 +385,25 @@ def test_credentials_are_used_and_not_shown(
     shown += texts_of(gone.value)
     assert not [text for text in shown if SECRET in text]
     assert SECRET not in caplog.text
+
+
+def test_other_hosts_get_no_authorization_and_keep_their_secrets(
+    site: HttpServer, transport: str, content: bytes
+) -> None:
+    """A server may send on to a place that it signed, as repositories of data do."""
+    headers = {"Authorization": f"Bearer {SECRET}"}
+    with HttpServer({"/b.nd2": content}) as other:
+        site.redirects["/a.nd2"] = other.url("/b.nd2?X-Amz-Signature=s1gned9")
+        with spec_of(site, headers=headers).open() as source:
+            assert source.read_at(FAR, 50) == content[FAR : FAR + 50]
+            assert site.requests[0].headers["authorization"] == f"Bearer {SECRET}"
+            assert not [one for one in other.requests if SECRET in str(one.headers)]
+            other.check = lambda request: 403
+            with pytest.raises(RemoteError) as caught:
+                source.read_at(FAR, 50)
+    shown = " ".join(texts_of(caught.value))
+    assert "s1gned9" not in shown
+    assert SECRET not in shown
 
 
 def texts_of(error: BaseException | None) -> list[str]:

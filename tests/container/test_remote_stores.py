@@ -7,8 +7,6 @@ import os
 import pickle
 import subprocess
 import sys
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -91,22 +89,11 @@ def test_s3(
     assert SECRET not in caplog.text
 
 
-def test_s3_from_another_process(moto: str, content: bytes) -> None:
-    store(moto, content)
-    spec = SourceSpec.of(URL, credentials(moto))
-    assert read_far(spec) == content[FAR : FAR + 50]
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        assert pool.submit(read_far, spec).result(60) == content[FAR : FAR + 50]
-
-
 FORKS = """
-import os, sys
+import os, pickle, sys
 from limnd2_xr.container.direct_source import DirectSource
-from limnd2_xr.container.source import SourceSpec
 
-url, address, secret = sys.argv[1:]
-options = {"key": "AKIAIOSFODNN7EXAMPLE", "secret": secret, "endpoint_url": address}
-spec = SourceSpec.of(url, options)
+spec = pickle.load(sys.stdin.buffer)
 source = spec.open()
 assert isinstance(source, DirectSource)
 before = source.read_at(200_000, 50)
@@ -121,17 +108,18 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
-def test_forked_processes_read_what_was_opened_before(
+def test_another_process_and_its_forks_read_what_was_opened(
     moto: str, content: bytes
 ) -> None:
     """The threads of obstore do not survive the fork: it would be waited for them."""
     pytest.importorskip("obstore")
     store(moto, content)
-    command = [sys.executable, "-W", "ignore", "-c", FORKS, URL, moto, SECRET]
+    spec = pickle.dumps(SourceSpec.of(URL, credentials(moto)))
+    command = [sys.executable, "-W", "ignore", "-c", FORKS]
     done = subprocess.run(  # noqa: S603
-        command, timeout=60, check=False, capture_output=True, text=True
+        command, input=spec, timeout=60, check=False, capture_output=True
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stderr.decode()
 
 
 def test_s3_with_the_credentials_of_the_environment(
@@ -224,6 +212,18 @@ def test_obstore_does_what_it_understands(
         monkeypatch.delenv(name, raising=False)
     found = obstore_transport.obstore_transport(url, options)
     assert (found is not None) == understood
+
+
+def test_a_reader_of_obstore_is_an_open_file(content: bytes) -> None:
+    obstore = pytest.importorskip("obstore")
+    memory = obstore.store.MemoryStore()
+    obstore.put(memory, "a.nd2", content)
+    with SourceSpec.of(obstore.open_reader(memory, "a.nd2")).open() as source:
+        assert source.size == len(content)
+        assert source.read_at(FAR, 50) == content[FAR : FAR + 50]
+        two = [bytearray(5), bytearray(7)]
+        source.read_into(FAR, two)
+    assert b"".join(two) == content[FAR : FAR + 12]
 
 
 # ---- Google and Azure -------------------------------------------------------------------
