@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -31,7 +32,8 @@ class ZarrServer:
     stores
         By name: the first part of the path of their URLs, e.g. ``cells.zarr``.
     host
-        Address to listen at; others than ``127.0.0.1`` let other machines in.
+        Address to listen at, of IPv6 where it has colons; others than ``127.0.0.1`` and
+        ``::1`` let other machines in.
     port
         Port to listen at; 0 takes a free one.
     origin
@@ -59,12 +61,17 @@ class ZarrServer:
     ) -> None:
         bound = {"stores": dict(stores), "origin": origin}
         handler = type("_BoundHandler", (_Handler,), bound)
-        self._server = ThreadingHTTPServer((host, port), handler)
-        self._server.daemon_threads = True
+        is_v6 = ":" in host
+        self._server = (_Server6 if is_v6 else _Server)((host, port), handler)
         self._thread: threading.Thread | None = None
-        place = f"http://{host}:{self._server.server_address[1]}"
+        # At all addresses: nobody can connect to that one, but to each of them.
+        shown = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+        shown = f"[{shown}]" if is_v6 else shown
+        self.port: int = self._server.server_address[1]
+        """Where it listens."""
+        place = f"http://{shown}:{self.port}"
         self.urls: dict[str, str] = {name: f"{place}/{quote(name)}" for name in stores}
-        """URL of each store, without a slash at its end."""
+        """URL of each store as this machine finds it, without a slash at its end."""
 
     def serve_forever(self) -> None:
         """Serve in this thread, until it is interrupted."""
@@ -90,6 +97,14 @@ class ZarrServer:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
 
 
 class _Handler(BaseHTTPRequestHandler):

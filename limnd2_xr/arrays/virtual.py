@@ -17,6 +17,7 @@ import numpy as np
 from limnd2_xr.arrays.dataset import IMAGE, dataset_of
 from limnd2_xr.arrays.reference_files import writer_of
 from limnd2_xr.arrays.zarr_layout import ChunkLayout, why_not
+from limnd2_xr.container.redaction import links_of, redacted
 from limnd2_xr.errors import UnsupportedFeature
 from limnd2_xr.frames.store import FrameStore
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
+    from limnd2_xr.container.source import SourceSpec
     from limnd2_xr.damage import OnDamage
     from limnd2_xr.frames.store import StoreState
 
@@ -105,9 +107,13 @@ class Nd2Parser:
         UnsupportedFeature
             If the bytes of frames cannot be those of chunks: format 1.0, rows padded by
             a part of a pixel. `limnd2_xr.zarr_store` decodes such files.
+        ValueError
+            If the URL holds credentials, such as a signature: it would be of no use
+            after it expired, and until then let others in.
         """
         from limnd2_xr.arrays.manifest_store import manifest_store
 
+        _check_public(url, "give the plain URL, and the credentials to the store")
         file = _file_of(url, registry)
         is_local = isinstance(file, str)
         with FrameStore.open(file, on_damage=self.on_damage) as store:
@@ -126,6 +132,7 @@ def to_kerchunk(
     file: Any,
     target: Any = None,
     *,
+    url: str | None = None,
     storage_options: dict[str, Any] | None = None,
     check_frames: CheckFrames = "local",
     full_dims: bool = False,
@@ -144,6 +151,9 @@ def to_kerchunk(
     target
         Where to write them, too: a ``.json`` file, or a folder whose name ends in
         ``.parquet`` (or ``.parq``).
+    url
+        What the references say of where the file is, if others find it elsewhere: a copy
+        on S3 of a local file, say, or what a signed URL is for. Written as it is.
     storage_options
         For a URL: arguments of its fsspec filesystem. They are not in the references.
     check_frames, full_dims, on_damage
@@ -161,8 +171,8 @@ def to_kerchunk(
     ImportError
         If parquet is to be written and pyarrow is not installed.
     ValueError
-        If the file has no name that others could find it by, or the name of `target`
-        does not tell the format.
+        If the file has no name that others could find it by, its URL holds credentials,
+        such as a signature, or the name of `target` does not tell the format.
 
     Examples
     --------
@@ -182,15 +192,13 @@ def to_kerchunk(
         file, storage_options=storage_options, on_damage=on_damage
     ) as store:
         spec = store.state.spec
-        if spec.kind not in {"path", "url"} or "::" in spec.location:
-            raise ValueError(
-                f"others cannot find {spec.name}: give a path or a plain URL"
-            )
+        if url is None:
+            url = _location(spec)
         check = _is_checked(check_frames, is_local=spec.kind == "path")
         state = _shown(store, full_dims=full_dims)
         found = frame_references(store, state, check=check, stored_order=True)
         rest = _coordinates(state)
-    refs = {**_encoded(rest), **_image_refs(found, spec.location, rest.attrs)}
+    refs = {**_encoded(rest), **_image_refs(found, url, rest.attrs)}
     references = {"version": 1, "refs": refs}
     if write is not None:
         write(refs, target)
@@ -246,6 +254,32 @@ def frame_references(
         offsets=np.where(held, offsets[rows], 0),
         nbytes=np.where(held, nbytes[rows], 0),
     )
+
+
+def _location(spec: SourceSpec) -> str:
+    """Path or URL by which others find a file."""
+    if spec.kind not in {"path", "url"} or len(links_of(spec.location)) > 1:
+        raise ValueError(
+            f"others cannot find {spec.name}: give a path or a plain URL, or url= with"
+            " what the references shall say"
+        )
+    if spec.kind == "path":
+        return spec.location
+    fs = spec.content  # of a file that fsspec opened
+    url: str = spec.location if fs is None else fs.unstrip_protocol(spec.location)
+    advice = "give the plain URL and storage_options, or url= with what they shall say"
+    _check_public(url, advice)
+    return url
+
+
+def _check_public(url: str, advice: str) -> None:
+    """Refuse a URL that lets in who has it."""
+    shown = redacted(url)
+    if shown != url:
+        raise ValueError(
+            f"{shown} would be in the references with its credentials, for all to see"
+            f" and only until they expire: {advice}"
+        )
 
 
 def _is_checked(check_frames: CheckFrames, *, is_local: bool) -> bool:

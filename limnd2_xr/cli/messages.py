@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from limnd2_xr.container.redaction import redacted
 from limnd2_xr.container.source import SourceSpec
 from limnd2_xr.errors import Nd2Error
 
@@ -60,7 +61,8 @@ def reason_of(name: str, error: BaseException) -> str:
 
 
 def say(name: str, kind: str, text: str) -> None:
-    """Write one line to stderr, with the file named once."""
+    """Write one line to stderr, with the file named once and without credentials."""
+    name = redacted(name)
     text = one_line(text).removeprefix(f"{name}: ")
     sys.stderr.write(f"limnd2-xr: {name}: {kind}{text}\n")
 

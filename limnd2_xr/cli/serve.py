@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import socket
 from contextlib import ExitStack
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Annotated
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Annotated, Final
+from urllib.parse import quote, urlsplit
 
 import typer
 
 from limnd2_xr.cli.messages import EXPECTED, complain, is_remote
+from limnd2_xr.container.redaction import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +20,9 @@ if TYPE_CHECKING:
     from limnd2_xr.arrays.zarr_store import Nd2ZarrStore
 
 __all__ = ["serve"]
+
+_VIEWER: Final = "https://hms-dbmi.github.io/vizarr/?source="
+_EVERYWHERE: Final = ("", "0.0.0.0", "::")  # noqa: S104 - only where asked for
 
 
 def serve(
@@ -40,8 +46,9 @@ def serve(
 ) -> None:
     """Serve .nd2 files as OME-Zarr, for viewers in a browser.
 
-    Prints the URL of each file and serves until it is interrupted (Ctrl-C). Nothing is
-    converted or written. The command exits with 2 if a file could not be opened.
+    Prints the URL of each file, and one that shows it in a viewer; serves until it is
+    interrupted (Ctrl-C). Nothing is converted or written. The command exits with 2 if a
+    file could not be opened.
     """
     from limnd2_xr.arrays.serving import ZarrServer
 
@@ -51,11 +58,21 @@ def serve(
             server = ZarrServer(stores, host=host, port=port, origin=origin)
         except OSError as error:
             reason = error.strerror or str(error)
+            if error.errno == errno.EADDRINUSE:
+                reason += "; --port 0 takes a free one"
             typer.echo(f"limnd2-xr: {host}:{port}: {reason}", err=True)
             raise typer.Exit(2) from error
         stack.callback(server.close)
         for name, file in zip(stores, files, strict=True):
-            typer.echo(f"{file}: {server.urls[name]}")
+            url = server.urls[name]
+            typer.echo(
+                f"{redacted(file)}: {url}\n  {_VIEWER}{quote(url, safe=':/[]%')}"
+            )
+        if host in _EVERYWHERE:
+            typer.echo(
+                f"other machines: {socket.gethostname()}:{server.port}", err=True
+            )
+        typer.echo("serving until Ctrl-C", err=True)
         try:
             server.serve_forever()
         except KeyboardInterrupt:

@@ -26,6 +26,7 @@ from limnd2_xr.arrays.virtual import Nd2Parser, frame_references, to_kerchunk
 from limnd2_xr.errors import CorruptChunk, UnsupportedFeature
 from limnd2_xr.frames.store import FrameStore
 from limnd2_xr.testing.counting import count_reads
+from limnd2_xr.testing.http_server import HttpServer
 from limnd2_xr.testing.legacy import LegacySpec, build_legacy
 from limnd2_xr.testing.synthetic import (
     ChannelSpec,
@@ -430,6 +431,33 @@ def test_targets_without_a_format(folder: Path, tmp_path: Path) -> None:
         to_kerchunk(folder / "run0.nd2", tmp_path / "refs.txt")
     with pytest.raises(ValueError, match="others cannot find <bytes>"):
         to_kerchunk((folder / "run0.nd2").read_bytes())
+
+
+@pytest.mark.parametrize("way", ["?X-Amz-Signature=s1gned", "me:s1gned@"])
+def test_credentials_are_in_no_reference(way: str, folder: Path) -> None:
+    """They would let in who has the references, until they expire."""
+    url = "https://h/run0.nd2"
+    signed = url + way if way[0] == "?" else url.replace("h/", f"{way}h/")
+    with pytest.raises(ValueError, match="give the plain URL") as caught:
+        Nd2Parser()(signed, registry())
+    assert "s1gned" not in str(caught.value)
+
+
+def test_references_to_signed_urls(folder: Path) -> None:
+    with HttpServer({"/run0.nd2": folder / "run0.nd2"}) as site:
+        signed = site.url("/run0.nd2?X-Amz-Signature=s1gned")
+        with pytest.raises(ValueError, match=r"Signature=\*\*\*.*url= with") as caught:
+            to_kerchunk(signed)
+        assert "s1gned" not in str(caught.value)
+        refs = to_kerchunk(signed, url="s3://lab/run0.nd2")["refs"]
+        with fsspec.open(site.url("/run0.nd2")) as file:
+            same = to_kerchunk(file)["refs"]
+    assert refs["image/0.0.0.0.0"][0] == "s3://lab/run0.nd2"
+    assert same["image/0.0.0.0.0"] == [
+        site.url("/run0.nd2"),
+        *refs["image/0.0.0.0.0"][1:],
+    ]
+    assert "s1gned" not in json.dumps(refs)
 
 
 def test_headers_of_local_files_are_checked(tmp_path: Path) -> None:

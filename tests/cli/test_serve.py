@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from limnd2_xr.arrays.serving import ZarrServer
 from limnd2_xr.cli.app import app
+from limnd2_xr.testing.http_server import HttpServer
 from limnd2_xr.testing.synthetic import SyntheticSpec, build
 
 if TYPE_CHECKING:
@@ -60,8 +61,9 @@ def test_files_are_served_until_it_is_interrupted(
     assert done.exit_code == 0, done.output
     expected = ("group", "https://viewer.example")
     assert seen == {"cells.zarr": expected, "cells_2.zarr": expected}
-    first, second = done.stdout.splitlines()
+    first, viewer, second, _ = done.stdout.splitlines()
     assert first.startswith(f"{cells}: http://127.0.0.1:")
+    assert viewer.endswith("?source=" + first.removeprefix(f"{cells}: "))
     assert second.endswith("/cells_2.zarr")
     assert done.stderr.endswith("stopped\n")
 
@@ -84,3 +86,30 @@ def test_a_port_that_is_taken_is_said(cells: Path) -> None:
         done = run(cells, "--port", port)
     assert done.exit_code == 2
     assert f"127.0.0.1:{port}: " in done.stderr
+    assert "--port 0" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [("0.0.0.0", "127.0.0.1"), ("::1", "[::1]"), ("::", "[::1]")],  # noqa: S104
+)
+def test_urls_are_ones_to_connect_to(
+    host: str, shown: str, cells: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ZarrServer, "serve_forever", lambda server: None)
+    done = run(cells, "--host", host, "--port", 0)
+    if "Address family" in done.stderr:
+        pytest.skip("no IPv6 here")
+    url, viewer = done.stdout.splitlines()
+    assert f"{cells}: http://{shown}:" in url
+    assert viewer.endswith(url.removeprefix(f"{cells}: "))
+    assert ("other machines: " in done.stderr) == (host != "::1")
+
+
+def test_credentials_of_urls_are_not_printed(cells: Path) -> None:
+    with HttpServer({"/cells.nd2": cells}) as site:
+        good, bad = site.url("/cells.nd2?sig=s3cret"), site.url("/none.nd2?sig=s3cret")
+        done = run(good, bad, "--port", 0)
+    assert done.exit_code == 2
+    assert "/none.nd2?sig=***: HTTP status 404" in done.stderr
+    assert "s3cret" not in done.output + done.stderr

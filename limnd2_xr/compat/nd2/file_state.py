@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from limnd2_xr.compat.nd2.pixels import Layout
 from limnd2_xr.compat.nd2.recognise import is_supported_file
 from limnd2_xr.compat.nd2.session import Session
+from limnd2_xr.container.redaction import redacted
 from limnd2_xr.model.legacy_document import is_legacy
 
 if TYPE_CHECKING:
@@ -119,10 +120,11 @@ class FileState:
 
     def __repr__(self) -> str:
         path = self._session.path
-        name = path if path is None or "://" in path else Path(path).name
+        if path is not None:
+            path = redacted(path) if "://" in path else Path(path).name
         dtype, sizes = self._session.state.table.layout.dtype, self._layout.sizes
         details = " (closed)" if self.closed else f" {dtype}: {sizes!r}"
-        return f"<ND2File at {hex(id(self))}: {name!r}{details}>"
+        return f"<ND2File at {hex(id(self))}: {path!r}{details}>"
 
     @property
     def _document(self) -> Nd2Document:

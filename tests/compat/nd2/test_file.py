@@ -18,6 +18,7 @@ import xarray as xr
 
 from limnd2_xr.compat import nd2
 from limnd2_xr.testing.contents import contents
+from limnd2_xr.testing.http_server import HttpServer
 from limnd2_xr.testing.legacy import LegacySpec, build_legacy
 from limnd2_xr.testing.synthetic import (
     ChannelSpec,
@@ -390,3 +391,13 @@ def test_the_graph_is_small(tmp_path: Path) -> None:
         assert len(pickle.dumps(array.dask)) < 100_000
         with dask.config.set(scheduler="sync"):
             assert array.sum().compute() == opened.asarray().sum()
+
+
+def test_signatures_of_urls_are_not_shown(path: Path) -> None:
+    with HttpServer({"/a.nd2": path}) as site:
+        url = site.url("/a.nd2?X-Amz-Signature=s1gned")
+        with nd2.ND2File(url) as opened:
+            assert opened.path == url
+            assert "a.nd2?X-Amz-Signature=***" in repr(opened)
+            shown = repr((opened.to_xarray().attrs, opened.attributes, opened.metadata))
+    assert "s1gned" not in shown + repr(opened)
