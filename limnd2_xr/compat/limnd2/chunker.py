@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, SupportsIndex, TypeVar
 
 import numpy as np
 
@@ -218,7 +218,7 @@ class FileChunker(BaseChunker):
 
     def image(
         self,
-        seqindex: int,
+        seqindex: SupportsIndex,
         *,
         rect: Rect | None = None,
         downsample_level: int = 0,
@@ -266,8 +266,8 @@ class FileChunker(BaseChunker):
 
     def binaryRasterData(
         self,
-        binid: int,
-        seqindex: int,
+        binid: SupportsIndex,
+        seqindex: SupportsIndex,
         *,
         rect: Rect | None = None,
         downsample_level: int = 0,
@@ -307,7 +307,7 @@ class FileChunker(BaseChunker):
         return np.ascontiguousarray(smaller[clipped(rect, height, width)])
 
     def binaryRleData(
-        self, binid: int, seqindex: int
+        self, binid: SupportsIndex, seqindex: SupportsIndex
     ) -> tuple[NDArray[np.uint32], dict[int, dict[str, Any]]]:
         """Return the mask of a frame, and its objects.
 
@@ -330,17 +330,17 @@ class FileChunker(BaseChunker):
         labels = self._labels(binid, self.frame_number(seqindex))
         return labels, objects_of(labels)
 
-    def _labels(self, binid: int, number: int) -> NDArray[np.uint32]:
+    def _labels(self, binid: SupportsIndex, number: int) -> NDArray[np.uint32]:
         layer = self.layers.get(operator.index(binid))
         if layer is None:
-            raise BinaryIdNotFountError(binid)
+            raise BinaryIdNotFountError(operator.index(binid))
         mask = read_mask(self.frames, layer, number)
         if mask is not None:
             return mask
         layout = self.state.table.layout
         return np.zeros((layout.height, layout.width), np.uint32)
 
-    def frame_number(self, seqindex: Any) -> int:
+    def frame_number(self, seqindex: SupportsIndex) -> int:
         """Return the number of a frame that exists.
 
         Raises

@@ -6,7 +6,7 @@ import json
 import operator
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, SupportsIndex
 
 import numpy as np
 
@@ -168,7 +168,7 @@ def _teller(to_json: bool) -> Callable[[int, int], None] | bool:
 
 def frameExport(
     nd2_reader: Nd2Reader,
-    frame_index: int = 0,
+    frame_index: SupportsIndex = 0,
     output_path: str | os.PathLike[str] | None = None,
     target_bit_depth: int | None = None,
     *,

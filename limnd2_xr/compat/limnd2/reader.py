@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, overload
+from operator import index
+from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, overload
 
 from limnd2_xr.compat.limnd2.base import NameNotInChunkmapError
 from limnd2_xr.compat.limnd2.chunker import FileChunker
@@ -106,7 +107,11 @@ class Nd2Reader(ReaderSummary):
         self._chunker.finalize()
 
     def image(
-        self, seq_index: int, *, rect: Rect | None = None, downsample_level: int = 0
+        self,
+        seq_index: SupportsIndex,
+        *,
+        rect: Rect | None = None,
+        downsample_level: int = 0,
     ) -> NDArray[Any]:
         """Return a frame, of shape (rows, columns, components).
 
@@ -128,8 +133,8 @@ class Nd2Reader(ReaderSummary):
 
     def binaryRasterData(
         self,
-        bin_id: int,
-        seq_index: int,
+        bin_id: SupportsIndex,
+        seq_index: SupportsIndex,
         *,
         rect: Rect | None = None,
         downsample_level: int = 0,
@@ -242,7 +247,9 @@ class Nd2Reader(ReaderSummary):
         ]
         return sorted((pair[1], pair[0]) for pair in found if pair is not None)
 
-    def crestDeepSimRawData(self, seqindex: int, component_index: int) -> DeepSim:
+    def crestDeepSimRawData(
+        self, seqindex: SupportsIndex, component_index: SupportsIndex
+    ) -> DeepSim:
         """Return the raw images that a component of a frame was computed from.
 
         Parameters
@@ -262,7 +269,7 @@ class Nd2Reader(ReaderSummary):
         NameNotInChunkmapError
             If there are none.
         """
-        name = deepsim_chunk_name(component_index, seqindex)
+        name = deepsim_chunk_name(index(component_index), index(seqindex))
         payload = self._chunker.chunk(name)
         if payload is None:
             raise NameNotInChunkmapError(name)
