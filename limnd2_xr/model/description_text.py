@@ -16,7 +16,12 @@ if TYPE_CHECKING:
     from limnd2_xr.model.document import Nd2Document
     from limnd2_xr.model.experiment import Loop
 
-__all__ = ["agreeing_description", "dimensions", "summary"]
+__all__ = [
+    "agreeing_description",
+    "dimensions",
+    "summary",
+    "without_gone_loops",
+]
 
 _LETTERS: Final = {"T": "T", "P": "XY", "Z": "Z", "U": "U"}
 _LINE_END: Final = "\r\n"
@@ -25,6 +30,13 @@ _CHANNELS: Final = "\N{GREEK SMALL LETTER LAMDA}"
 _PLANES: Final = re.compile(r"^(Number of Picture Planes: *)\d+", re.MULTILINE)
 _TIME: Final = re.compile(r"^(Time Loop: *)\d+", re.MULTILINE)
 _SLICES: Final = re.compile(r"^(Z Stack Loop: *)\d+", re.MULTILINE)
+_GONE: Final = {
+    dim: re.compile(
+        rf"(?:\A|\r?\n){title}: *\d+[^\r\n]*(?:\r?\n- [^\r\n]*)*", re.MULTILINE
+    )
+    for dim, title in (("T", "Time Loop"), ("Z", "Z Stack Loop"))
+}
+"""Lines of each loop."""
 
 
 def dimensions(document: Nd2Document) -> str:
@@ -123,6 +135,41 @@ def agreeing_description(description: str, document: Nd2Document) -> str:
         if len(counts) == 1:
             text = pattern.sub(rf"\g<1>{counts[0]}", text)
     return text
+
+
+def without_gone_loops(description: str, document: Nd2Document) -> str:
+    r"""Return a description without the lines of loops that were replaced.
+
+    Bio-Formats 7.3.1 takes the count of a loop from them.
+
+    Parameters
+    ----------
+    description
+        Text of another state of the document.
+    document
+        Its new state.
+
+    Examples
+    --------
+    >>> from limnd2_xr.model.attributes import Attributes
+    >>> from limnd2_xr.model.document import Nd2Document
+    >>> attributes = Attributes(
+    ...     width=4,
+    ...     height=3,
+    ...     components=1,
+    ...     bits_in_memory=16,
+    ...     bits_significant=16,
+    ...     row_nbytes=8,
+    ...     sequence_count=1,
+    ... )
+    >>> text = "Metadata:\r\nZ Stack Loop: 9\r\n- Step: 1 µm\r\nMine"
+    >>> without_gone_loops(text, Nd2Document(attributes=attributes))
+    'Metadata:\r\nMine'
+    """
+    for dim, pattern in _GONE.items():
+        if all(loop.dim != dim for loop in document.experiment.loops):
+            description = pattern.sub("", description)
+    return description
 
 
 def _letter(loop: Loop) -> str:

@@ -21,6 +21,7 @@ from limnd2_xr.errors import UnsupportedFeature
 from limnd2_xr.frames.frame_stream import FrameStream
 from limnd2_xr.frames.pyramid import LEVEL_FAMILY, parse_level_name
 from limnd2_xr.model import raw as chunks
+from limnd2_xr.model.description_text import without_gone_loops
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -182,13 +183,17 @@ class GrownFile(FileTarget):
         times[: len(old)] = old[: len(times)]
         if self._spool is not None:
             times = times_of(self._spool, times)
-        return WrittenMetadata(
+        made = WrittenMetadata(
             attributes=attributes,
             experiment=experiment if experiment is not None else self.experiment,
             picture=picture if picture is not None else self.picture,
             times_ms=times[: attributes.uiSequenceCount],
-            text=self._old.imageTextInfo,
         )
+        text = self._old.imageTextInfo
+        if text is not None and experiment is not None:
+            told = without_gone_loops(text.sDescription, made.document)
+            text = replace(text, TextInfoItem_5=told)
+        return replace(made, text=text)
 
     def _old_times(self) -> NDArray[np.float64]:
         known = self._old.frames.records.times_ms

@@ -115,6 +115,11 @@ def test_metadata_are_replaced(path: Path) -> None:
         assert file.voxel_size().x == 0.5
     with Nd2Reader(path) as reader:
         assert reader.pictureMetadata.channelNames == ["new"]
+        assert reader.imageTextInfo is not None
+        lines = reader.imageTextInfo.sDescription.splitlines()
+        assert [line for line in lines if "Loop" in line or "Dim" in line] == [
+            "Dimensions: Z(3)"
+        ]
         assert reader.chunk("CustomData|Mine!") == b"other"
         assert reader.acqTimes.tolist() == [0.0, 10.0, 20.0]
     assert verify(path).is_sound
