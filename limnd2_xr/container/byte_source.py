@@ -175,6 +175,25 @@ class ByteSource(Protocol):
         """Say that these bytes of `memory` are about to be used: it counts as a read."""
         ...
 
+    def copy_to(self, fd: int, at: int, offset: int, nbytes: int) -> bool:
+        """Have the system copy bytes into another file; say whether it did.
+
+        It is a read like others. Where it was refused, some may have been written.
+
+        Parameters
+        ----------
+        fd, at
+            Descriptor of the other file, and where to write.
+        offset, nbytes
+            What to copy.
+
+        Raises
+        ------
+        CorruptChunk, ValueError
+            As `read_at`.
+        """
+        ...
+
     def close(self) -> None:
         """Let go of the file; later calls do nothing, later reads raise ValueError."""
         ...
@@ -241,6 +260,11 @@ class BaseSource(ABC):
         """Say that bytes of `memory` are about to be used; see `ByteSource.announce`."""
         for observer in _observers:
             observer(offset, nbytes)
+
+    def copy_to(self, fd: int, at: int, offset: int, nbytes: int) -> bool:
+        """Have the system copy bytes into another file; see `ByteSource.copy_to`."""
+        self._check(offset, nbytes)
+        return False
 
     def close(self) -> None:
         """Let go of the file; later calls do nothing, later reads raise ValueError."""

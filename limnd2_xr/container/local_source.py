@@ -14,6 +14,7 @@ from limnd2_xr.container.disk import (
     drop_bytes,
     first_views,
 )
+from limnd2_xr.container.kernel_copies import copy_range
 from limnd2_xr.container.mapping import RESIDENT, FileMapping, is_on_local_disk
 from limnd2_xr.errors import CorruptChunk
 from limnd2_xr.options import get_mapping
@@ -170,6 +171,14 @@ class FileSource(BaseSource):
         if is_new and nbytes >= _ANNOUNCED_NBYTES:
             mapping.will_need(offset, nbytes)
 
+    def copy_to(self, fd: int, at: int, offset: int, nbytes: int) -> bool:
+        """Have the system copy bytes into another file; see `ByteSource.copy_to`."""
+        self._check(offset, nbytes)
+        done = copy_range(self._held().fd, offset, fd, at, nbytes)
+        if done:
+            super().announce(offset, nbytes)
+        return done
+
     def _held(self) -> _Descriptor:
         descriptor = self._descriptor
         if descriptor is None:
@@ -271,7 +280,7 @@ class FileObjectSource(BaseSource):
         self._file: Any = file
         self._lock = lock_of(file)
         with self._lock:
-            if not isinstance(file.read(0), bytes | bytearray | memoryview):
+            if isinstance(file.read(0), str):  # obstore's readers give bytes of its own
                 raise TypeError(f"{file!r} gives text; open it in binary mode")
             size = file.seek(0, os.SEEK_END)
         super().__init__(name or file_object_name(file), FileStamp(size), _GAP_NBYTES)

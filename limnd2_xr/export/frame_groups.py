@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from limnd2_xr.arrays.opened_pixels import opened_pixels
-from limnd2_xr.frames.planner import normalize, pick_array
+from limnd2_xr.export.stored_planes import plain_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -101,9 +101,11 @@ def _values(part: xr.Variable) -> NDArray[Any]:
         if nbytes <= _KEPT_NBYTES:
             _kept.room = room
     with opened.manager.acquire_context() as store:
-        stored = _stored_frame(opened, store)
-        if stored is not None:
-            return stored.reshape(part.shape)
+        layout = opened.state.table.layout
+        if part.size == layout.height * layout.width:
+            stored = _stored_frame(opened, store)
+            if stored is not None:
+                return stored.reshape(part.shape)
         return store.read(opened.key, room)
 
 
@@ -112,27 +114,12 @@ def _stored_frame(opened: OpenedPixels, store: FrameStore) -> NDArray[Any] | Non
 
     Of files that are mapped nothing is copied.
     """
-    state = opened.state
-    layout = state.table.layout
-    row_nbytes = layout.width * layout.pixel_nbytes
-    if layout.compression != "none" or layout.components != 1:
+    numbers = plain_numbers(opened)
+    if numbers is None or numbers.size != 1:
         return None
-    if layout.row_nbytes != row_nbytes:
-        return None
-    picks = [
-        pick_array(normalize(key, length, dim))
-        for key, length, dim in zip(opened.key, state.shape, state.dims, strict=True)
-    ]
-    loops = len(state.axes.dims)
-    whole = (1, layout.height, layout.width)
-    if any(
-        not np.array_equal(pick, np.arange(length))
-        for pick, length in zip(picks[loops:], whole, strict=True)
-    ):
-        return None
-    numbers = state.axes.sequence()[np.ix_(*picks[:loops])].ravel()
-    data = store.stored.read(int(numbers[0])) if numbers.size == 1 else None
-    if data is None or len(data) < row_nbytes * layout.height:
+    layout = opened.state.table.layout
+    data = store.stored.read(int(numbers.item()))
+    if data is None or len(data) < layout.frame_nbytes:
         return None
     return np.frombuffer(data, layout.dtype, layout.height * layout.width)
 

@@ -7,9 +7,10 @@ is complete.
 
 from __future__ import annotations
 
+import functools
 import math
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
@@ -26,12 +27,13 @@ from limnd2_xr.export.parallel import run_pieces, workers_for
 from limnd2_xr.export.progress import progress_of
 from limnd2_xr.export.pyramid_levels import halved, level_sizes
 from limnd2_xr.export.requirements import require
+from limnd2_xr.export.stored_planes import StoredPlanes
 from limnd2_xr.export.tiff_file import TiffFile, TiffSpec
 from limnd2_xr.export.tiff_segments import Segments, check_compression, check_tile
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     import xarray as xr
     from numpy.typing import NDArray
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from limnd2_xr.export.progress import Advance, Progress
     from limnd2_xr.export.pyramid_levels import Pyramid
     from limnd2_xr.export.tiff_segments import TiffCompression, Tile
+    from limnd2_xr.frames.stored_frames import StoredFrames
 
 __all__ = ["OnFrame", "Split", "to_ome_tiff"]
 
@@ -262,37 +265,102 @@ def _write(
         description=xml_of(ome).encode("utf-8"),
         pixel_um=source.pixel_size_um,
     )
-    page_of = source.page_numbers()
-    loops = source.loops
-    shape = [source.image.sizes[dim] for dim in loops]
-    pixels = source.pixels
-    height = source.image.sizes["Y"]
-    groups = frame_groups(pixels, row_unit=options.row_unit)
     with TiffFile(path, spec, bigtiff=spec.is_big(options.bigtiff)) as tiff:
-
-        def work(group: FrameGroup) -> None:
-            block = group.read(pixels)
-            for number, frame in zip(
-                group.numbers.ravel().tolist(), block, strict=True
-            ):
-                for channel, plane in enumerate(frame):
-                    page = int(page_of[number]) * channels + channel
-                    _put_levels(tiff, options.levels, page, group.row, plane)
-                if group.row + block.shape[2] == height:
-                    at = np.unravel_index(number, shape) if shape else ()
-                    index = dict(zip(loops, map(int, at), strict=True))
-                    told.frame(number, index)
-
-        largest = max(
-            (g.numbers.size * pixels.frame_nbytes * _rows(g, height) // height)
-            for g in groups
-        )
-        workers = workers_for(
-            2 * largest, inner_threads=pixels.variable.chunks is not None
-        )
-        run_pieces(work, groups, workers)
+        pages = _Pages.of(source, tiff, options.levels, told)
+        with pages.opened():
+            groups = frame_groups(
+                source.pixels,
+                row_unit=options.row_unit,
+                whole_frames=pages.stored is not None,
+            )
+            run_pieces(pages.write, groups, pages.workers(groups))
         tiff.finish()
     told.next_file(source.n_frames)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Pages:
+    """Writes pages of groups of frames."""
+
+    tiff: TiffFile
+    levels: tuple[Segments, ...]
+    told: _Told
+    source: ExportImage
+    page_of: NDArray[np.int64]
+    """First page of each frame."""
+    stored: StoredPlanes | None
+    """Frames that need but be copied."""
+    frames: StoredFrames | None = None
+    """Those of the file, while it is open for that."""
+
+    @classmethod
+    def of(
+        cls,
+        source: ExportImage,
+        tiff: TiffFile,
+        levels: tuple[Segments, ...],
+        told: _Told,
+    ) -> _Pages:
+        pixels = source.pixels
+        return cls(
+            tiff=tiff,
+            levels=levels,
+            told=told,
+            source=source,
+            page_of=source.page_numbers() * source.image.sizes["C"],
+            stored=StoredPlanes.of(pixels.variable, pixels.loops)
+            if tiff.is_plain
+            else None,
+        )
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Keep the file open that frames are copied from."""
+        if self.stored is None:
+            yield
+            return
+        with self.stored.store() as store:
+            self.frames = store.stored
+            yield
+
+    def workers(self, groups: Sequence[FrameGroup]) -> int:
+        """On how many threads to write groups."""
+        pixels, height = self.source.pixels, self.source.image.sizes["Y"]
+        largest = max(
+            g.numbers.size * pixels.frame_nbytes * _rows(g, height) // height
+            for g in groups
+        )
+        inner = pixels.variable.chunks is not None
+        return workers_for(2 * largest, inner_threads=inner)
+
+    def write(self, group: FrameGroup) -> None:
+        """Write the pages of a group."""
+        numbers = group.numbers.ravel().tolist()
+        if all(map(self._copied, numbers)):
+            for number in numbers:
+                self._tell(number)
+            return
+        block = group.read(self.source.pixels)
+        for number, frame in zip(numbers, block, strict=True):
+            for channel, plane in enumerate(frame):
+                page = int(self.page_of[number]) + channel
+                _put_levels(self.tiff, self.levels, page, group.row, plane)
+            if group.row + block.shape[2] == self.source.image.sizes["Y"]:
+                self._tell(number)
+
+    def _copied(self, number: int) -> bool:
+        """Copy a frame from file to file, and say whether that was possible."""
+        if self.stored is None or self.frames is None:
+            return False
+        wanted = int(self.stored.numbers[number])
+        copy = functools.partial(self.frames.copy_to, wanted)
+        return self.tiff.take(int(self.page_of[number]), copy)
+
+    def _tell(self, number: int) -> None:
+        loops = self.source.loops
+        shape = [self.source.image.sizes[dim] for dim in loops]
+        at = np.unravel_index(number, shape) if shape else ()
+        self.told.frame(number, dict(zip(loops, map(int, at), strict=True)))
 
 
 def _rows(group: FrameGroup, height: int) -> int:

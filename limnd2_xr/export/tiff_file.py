@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from limnd2_xr.container.disk import write_all
+from limnd2_xr.container.kernel_copies import reserve
 from limnd2_xr.export.tiff_directories import segment_tables
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -108,8 +110,16 @@ class TiffFile:
         self._offsets = [np.zeros(shape, np.uint64) for shape in shapes]
         self._sizes = [np.zeros(shape, np.uint64) for shape in shapes]
         self._lock = threading.Lock()
+        # Systems write to a file for one thread at a time, and others wait busily.
+        self._writing = threading.Lock()
         self._fd = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
         self._end = os.fstat(self._fd).st_size
+        try:
+            for level, at in self._contiguous.items():
+                reserve(self._fd, at, spec.pages * spec.levels[level].page_nbytes)
+        except BaseException:
+            os.close(self._fd)
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -141,7 +151,8 @@ class TiffFile:
             row_nbytes = segments.page_nbytes // segments.height
             at = self._contiguous[level] + page * segments.page_nbytes
             plain = np.ascontiguousarray(pixels, segments.dtype)
-            write_all(self._fd, at + row * row_nbytes, [plain.data.cast("B")])
+            with self._writing:
+                write_all(self._fd, at + row * row_nbytes, [plain.data.cast("B")])
             return
         parts = list(segments.cut(row, pixels))
         padded = [len(data) + -len(data) % _ALIGN for _, data in parts]
@@ -151,8 +162,30 @@ class TiffFile:
         for (number, data), size in zip(parts, padded, strict=True):
             self._offsets[level][page, number] = at
             self._sizes[level][page, number] = len(data)
-            write_all(self._fd, at, [data])
+            with self._writing:
+                write_all(self._fd, at, [data])
             at += size
+
+    def take(self, page: int, copy: Callable[[int, int], bool]) -> bool:
+        """Have a plain page copied from elsewhere; say whether that was done.
+
+        Parameters
+        ----------
+        page
+            Number of the page.
+        copy
+            Called with the file and where the page is to be; says whether it copied it.
+        """
+        if not self.is_plain:
+            return False
+        nbytes = self._spec.levels[0].page_nbytes
+        with self._writing:
+            return copy(self._fd, self._contiguous[0] + page * nbytes)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether there are plain pages and nothing else."""
+        return len(self._spec.levels) == 1 and bool(self._contiguous)
 
     def finish(self) -> None:
         """Enter where the segments lie; to be called when all are there."""

@@ -101,6 +101,33 @@ class StoredFrames:
         start, stop = self._span(row)
         return self._source.read_at(start, stop - start)
 
+    def copy_to(self, number: int, fd: int, at: int) -> bool:
+        """Have the system copy the stored bytes of one frame into another file.
+
+        Parameters
+        ----------
+        number
+            Sequence number.
+        fd, at
+            Descriptor of the other file, and where to write.
+
+        Returns
+        -------
+        bool
+            Whether it did: not if the frame is missing, or the system refuses.
+
+        Raises
+        ------
+        CorruptChunk
+            As `read`.
+        """
+        row = self._row(number)
+        if row is None:
+            return False
+        self._learn(row)
+        start, stop = self._span(row)
+        return self._source.copy_to(fd, at, start, stop - start)
+
     def nbytes(self, number: int) -> int | None:
         """Return how many bytes `read` gives, None if the frame is missing."""
         row = self._row(number)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import functools
+import os
 import sys
 import threading
 import warnings
@@ -21,6 +24,13 @@ from limnd2_xr.export.ome_tiff import to_ome_tiff
 from limnd2_xr.export.pyramid_levels import halved
 from limnd2_xr.export.tiff_file import TiffSpec
 from limnd2_xr.export.tiff_segments import Segments
+from limnd2_xr.testing.synthetic import (
+    Point,
+    PositionLoop,
+    SyntheticSpec,
+    TimeLoop,
+    build,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -134,9 +144,7 @@ def test_any_size_and_any_part_of_it(
         # Groups of some rows, as of frames too large for one.
         patch.setattr(
             "limnd2_xr.export.ome_tiff.frame_groups",
-            lambda pixels, row_unit: frame_groups(
-                pixels, row_unit=row_unit, nbytes=rows
-            ),
+            functools.partial(frame_groups, nbytes=rows),
         )
         image.nd2.to_ome_tiff(path, pyramid=levels, tile=tile, compression=compression)
     check(path, image, 1 + levels)
@@ -147,6 +155,74 @@ def test_a_page_or_a_copy_that_is_one_tile(levels: int, tmp_path: Path) -> None:
     image = random("TYX", Y=64, X=64)
     image.nd2.to_ome_tiff(tmp_path / "a.ome.tif", tile=64 >> levels, pyramid=2)
     check(tmp_path / "a.ome.tif", image, 3)
+
+
+COPIED: tuple[dict[str, Any], ...] = (
+    {},
+    {"T": slice(None, None, -1), "P": [1, 0]},
+    {"P": 1, "T": slice(0, 2)},
+)
+
+
+@pytest.mark.parametrize("index", COPIED, ids=str)
+@pytest.mark.parametrize("system", ["copies", "refuses", "stops", "has none", "raises"])
+def test_frames_copied_by_the_system_are_those_that_are_written(
+    index: dict[str, Any],
+    system: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spec = SyntheticSpec(
+        loops=(
+            TimeLoop(count=4),
+            PositionLoop(points=(Point(0, 0, 0), Point(9, 0, 0))),
+        ),
+        width=24,
+        height=6,
+        missing=frozenset({3}),
+    )
+    source = tmp_path / "a.nd2"
+    source.write_bytes(build(spec).data)
+    calls: list[int] = []
+    usual = getattr(os, "copy_file_range", None)
+    if system != "has none" and usual is None:
+        pytest.skip("this system copies nothing")
+
+    def copy(src: int, dst: int, count: int, offset: int, at: int) -> int:
+        calls.append(count)
+        if system == "refuses":
+            raise OSError(errno.EXDEV, "not from there")
+        if system == "raises" and len(calls) > 1:
+            raise OSError(errno.EIO, "not any more")
+        if system == "stops" and len(calls) > 2:
+            return 0
+        assert usual is not None
+        # In parts, as systems may.
+        return int(usual(src, dst, min(count, 100), offset, at))
+
+    if system == "has none":
+        monkeypatch.delattr(os, "copy_file_range", raising=False)
+    else:
+        monkeypatch.setattr(os, "copy_file_range", copy)
+    with pytest.warns(Nd2Warning, match="not in the file"):
+        ds = xr.open_dataset(source)
+    with ds:
+        image = ds["image"].isel(index)
+        steps: list[int] = []
+        image.nd2.to_ome_tiff(
+            tmp_path / "a.ome.tif", progress=lambda done, _: steps.append(done)
+        )
+        image.load().nd2.to_ome_tiff(tmp_path / "b.ome.tif")
+    assert bool(calls) == (system != "has none")
+    assert steps == list(range(1, len(steps) + 1))
+    assert len(steps) == image.size // (24 * 6)
+    with (
+        tifffile.TiffFile(tmp_path / "a.ome.tif") as copied,
+        tifffile.TiffFile(tmp_path / "b.ome.tif") as written,
+    ):
+        assert len(copied.pages) == len(written.pages) == len(steps)
+        np.testing.assert_array_equal(copied.asarray(), written.asarray())
+        assert written.asarray().any()
 
 
 @pytest.mark.parametrize("chunks", [{"T": 1}, {"T": 2, "P": 2, "Y": 16}, {"C": 1}])
