@@ -153,7 +153,8 @@ class FileChunker(BaseChunker):
             found = (
                 PictureMetadata() if tree is None else PictureMetadata.from_var(tree)
             )
-        return found.makeValid(self.imageAttributes.componentCount)
+        is_rgb = self.state.table.layout.samples > 1
+        return found.makeValid(self.imageAttributes.componentCount, is_rgb=is_rgb)
 
     @cached_property
     def imageTextInfo(self) -> ImageTextInfo | None:

@@ -31,7 +31,7 @@ from limnd2_xr.compat.limnd2.wellplates import (
 from limnd2_xr.variants.tree import LvType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import ItemsView, Iterator, KeysView, ValuesView
 
 __all__ = [
     "ExperimentLevel",
@@ -66,6 +66,17 @@ class ExperimentLevel(StoredStruct):
     """
 
     wrapper: ClassVar[str] = "SLxExperiment"
+    absent: ClassVar[frozenset[str]] = frozenset(
+        {
+            "RecordAllData",
+            "pLargeImage",
+            "pNIExperiment",
+            "pRecordedData",
+            "sParallelExperiment",
+            "pExternalData",
+            "iRecipeDSCPort",
+        }
+    )
 
     eType: int = record(_U32, 0)
     wsApplicationDesc: str = record(_TEXT, "")
@@ -97,6 +108,21 @@ class ExperimentLevel(StoredStruct):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+    def keys(self) -> KeysView[str]:
+        """Return the names of all tags."""
+        return self._by_name().keys()
+
+    def values(self) -> ValuesView[Any]:
+        """Return the values of all tags."""
+        return self._by_name().values()
+
+    def items(self) -> ItemsView[str, Any]:
+        """Return names and values of all tags."""
+        return self._by_name().items()
+
+    def _by_name(self) -> dict[str, Any]:
+        return {name: self[name] for name in super().__iter__()}
 
     def __str__(self) -> str:
         return ", ".join(level.summary for level in self)

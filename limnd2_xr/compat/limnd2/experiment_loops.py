@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from limnd2_xr.compat.limnd2.loop_types import ExperimentLoopType
 from limnd2_xr.compat.limnd2.picture_planes import PictureMetadataPicturePlanes
@@ -107,10 +107,7 @@ class ExperimentNETimeLoop(StoredStruct):
     pPeriod: list[ExperimentTimeLoop] = structs(ExperimentTimeLoop)
     pPeriodValid: bytes | None = record(_BYTES, None)
 
-    @property
-    def pSubLoops(self) -> Any:
-        """Loops within the periods, as stored; None without them."""
-        return self.get("pSubLoops")
+    absent: ClassVar[frozenset[str]] = frozenset({"pSubLoops"})
 
     @property
     def step(self) -> float:
@@ -261,6 +258,14 @@ class ExperimentSpectralLoop(StoredStruct):
     bMergeCameras: bool = record(_BOOL, default=False)
     bWaitForPFS: bool = record(_BOOL, default=False)
     bAskForFilter: bool = record(_BOOL, default=False)
+
+    absent: ClassVar[frozenset[str]] = frozenset({"Points"})
+
+    def replacePlanes(
+        self, planes: PictureMetadataPicturePlanes
+    ) -> ExperimentSpectralLoop:
+        """Return the loop over other channels."""
+        return replace(self, pPlanes=planes, uiCount=planes.uiCount)
 
     @property
     def info(self) -> list[dict[str, Any]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import product
+import math
 from typing import TYPE_CHECKING, Final
+
+import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,22 +40,20 @@ def loop_indexes(axes: Axes, wells: WellplateFrameInfo | None) -> LoopIndexes:
         Well of each frame. With them and positions the well comes first, as ``w``, and
         ``m`` counts the positions within it.
     """
+    counts = [count for _, count in axes.nesting]
+    total = math.prod(counts)
+    indexes = np.unravel_index(np.arange(total), counts) if counts else ()
     names: list[str] = []
     columns: list[list[int]] = []
-    indexes = list(product(*(range(count) for _, count in axes.nesting)))
     for dim in axes.file_order:
-        places = axes.loops_along(dim)
-        column = []
-        for index in indexes:
-            total = 0
-            for place in places:
-                total = total * axes.nesting[place][1] + index[place]
-            column.append(total)
+        column = np.zeros(total, np.int64)
+        for place in axes.loops_along(dim):
+            column = column * counts[place] + indexes[place]
         names.append(_LETTERS[dim])
-        columns.append(column)
+        columns.append(column.tolist())
     if wells and "m" in names:
         by_frame = {item.seqIndex: item.wellIndex for item in wells}
-        well = [by_frame.get(number, 0) for number in range(len(indexes))]
+        well = [by_frame.get(number, 0) for number in range(total)]
         at = names.index("m")
         columns[at] = _within(well, columns[at])
         names.insert(0, "w")

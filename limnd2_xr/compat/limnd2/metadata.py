@@ -69,6 +69,9 @@ class PictureMetadata(StoredStruct):
     """What the file says of its first frame; positions in µm."""
 
     wrapper: ClassVar[str] = "SLxPictureMetadata"
+    absent: ClassVar[frozenset[str]] = frozenset(
+        {"pPhysicalVar", "baOpticalPathsCorrections"}
+    )
 
     dTimeAbsolute: float = record(_F64, 0.0)
     dTimeMSec: float = record(_F64, 0.0)
@@ -153,17 +156,21 @@ class PictureMetadata(StoredStruct):
                 colors.append(plane.colorAsClampedTuple)
         return colors
 
-    def makeValid(self, comps: int, **plane_settings: Any) -> PictureMetadata:
+    def makeValid(
+        self, comps: int, *, is_rgb: bool = False, **plane_settings: Any
+    ) -> PictureMetadata:
         """Return metadata with planes for a number of components.
 
         Parameters
         ----------
         comps
             Components of a frame.
+        is_rgb
+            Make one plane of them all, if any have to be made.
         plane_settings
             Fields of planes that have to be made.
         """
-        planes = self._planes.makeValid(comps, **plane_settings)
+        planes = self._planes.makeValid(comps, is_rgb=is_rgb, **plane_settings)
         if planes is self.sPicturePlanes:
             return self
         return replace(self, sPicturePlanes=planes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from limnd2_xr.compat.limnd2.picture_enums import PicturePlaneModalityFlags
 from limnd2_xr.compat.limnd2.stored_struct import StoredStruct, record, struct, structs
@@ -275,6 +275,16 @@ class SampleSettings(StoredStruct):
     dRelayLensZoom: float = record(_F64, -1.0)
     dObjectiveToPinholeZoom: float = record(_F64, -1.0)
 
+    absent: ClassVar[frozenset[str]] = frozenset(
+        {
+            "baScanArea",
+            "matCameraToStage",
+            "dZOffset",
+            "dCalibration1To1",
+            "dCameraCalibrationZoom",
+        }
+    )
+
     @property
     def cameraName(self) -> str:
         """Name of the camera; ``""`` if it is not known."""
@@ -358,7 +368,7 @@ class PictureMetadataPicturePlanes(StoredStruct):
         return settings[number] if settings else None
 
     def makeValid(
-        self, comps: int, **plane_settings: Any
+        self, comps: int, *, is_rgb: bool = False, **plane_settings: Any
     ) -> PictureMetadataPicturePlanes:
         """Return planes for a number of components: these if they fit, else new ones.
 
@@ -366,19 +376,28 @@ class PictureMetadataPicturePlanes(StoredStruct):
         ----------
         comps
             Components of a frame.
+        is_rgb
+            Make one plane of them all.
         plane_settings
             Fields of new planes.
         """
         if self.valid and self.uiCompCount == comps:
             return self
+        names = [f"Channel_{number}" for number in range(comps)]
+        modality = _F.modFluorescence
+        if is_rgb:
+            names, modality = ["RGB"], _F.modBrightfield
+        elif comps == 1:
+            names = ["Mono"]
         planes = [
             PicturePlaneDesc(
                 **{
-                    "sDescription": "Mono" if comps == 1 else f"Channel {i + 1}",
-                    "uiModalityMask": int(_F.modFluorescence),
+                    "uiCompCount": comps // len(names),
+                    "sDescription": name,
+                    "uiModalityMask": int(modality),
                     **plane_settings,
                 }
             )
-            for i in range(comps)
+            for name in names
         ]
-        return replace(self, uiCount=comps, uiCompCount=comps, sPlaneNew=planes)
+        return replace(self, uiCount=len(names), uiCompCount=comps, sPlaneNew=planes)

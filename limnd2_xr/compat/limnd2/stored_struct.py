@@ -96,6 +96,8 @@ class StoredStruct(Mapping[str, Any]):
 
     wrapper: ClassVar[str] = ""
     """Name of the record around the struct in a chunk of its own."""
+    absent: ClassVar[frozenset[str]] = frozenset()
+    """Attributes that are None where the file lacks them, and else as it has them."""
 
     _stored: Level | None = field(default=None, repr=False, compare=False)
     """What the struct was made from."""
@@ -178,6 +180,17 @@ class StoredStruct(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+    if not TYPE_CHECKING:  # where it would hide misspelt names
+
+        def __getattr__(self, name: str) -> Any:
+            """Return a stored tag that has no field."""
+            stored = self.__dict__.get("_stored")
+            if stored is not None and not name.startswith("_") and name in stored:
+                return _shown(stored[name])
+            if name in type(self).absent:
+                return None
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
     __hash__ = None  # type: ignore[assignment]
 

@@ -314,9 +314,26 @@ def test_a_bare_file_has_planes_and_no_loops() -> None:
         assert reader.imageTextInfo is None
         assert reader.dimensionSizes() == {}
         assert reader.generateLoopIndexes() == []
-        assert reader.pictureMetadata.channelNames == ["Channel 1", "Channel 2"]
+        assert reader.pictureMetadata.channelNames == ["Channel_0", "Channel_1"]
         assert reader.software == ""
         assert limnd2.generalImageInfo(reader)["calibration"] == "Uncalibrated"
+
+
+def test_a_bare_file_of_three_bytes_a_pixel_is_rgb() -> None:
+    spec = SyntheticSpec(
+        channels=(ChannelSpec("HE", components=3),),
+        dtype="uint8",
+        metadata="none",
+        frame_count=1,
+    )
+    with limnd2.Nd2Reader(build(spec).data) as reader:
+        assert reader.is8bitRgb
+        (plane,) = reader.pictureMetadata.channels
+        assert (plane.sDescription, plane.uiCompCount, plane.isBrightfield) == (
+            "RGB",
+            3,
+            True,
+        )
 
 
 @pytest.mark.parametrize("tiling", [None, (8, 5)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import FrozenInstanceError, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from limnd2_xr.variants.encode import encode
 from limnd2_xr.variants.tree import Level, LvType
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 CLASSES: dict[str, type[StoredStruct]] = {
@@ -106,6 +108,34 @@ def test_unknown_tags_are_read_like_a_mapping() -> None:
         found.uiWidth = 8  # type: ignore[misc]
 
 
+@pytest.mark.realdata
+def test_tags_without_a_field_are_attributes_too(
+    real_file: Callable[[str], Path],
+) -> None:
+    with limnd2.Nd2Reader(real_file("confocal_t3_z10_c2")) as reader:
+        picture, experiment = reader.pictureMetadata, reader.experiment
+    tag: Any = "dZPosOther"
+    assert experiment is not None
+    extra = set(experiment.keys()) - set(ExperimentLevel().keys())
+    assert dict(experiment) == dict(experiment.items())
+    assert extra
+    for name in extra:
+        assert getattr(experiment, name) == experiment[name]
+    assert getattr(ExperimentLevel(), "pLargeImage") is None  # noqa: B009
+    with pytest.raises(AttributeError, match="has no attribute 'dZPosOther'"):
+        getattr(picture, tag)
+
+
+@pytest.mark.realdata
+def test_structs_travel_between_processes(each_real: Path) -> None:
+    with limnd2.Nd2Reader(each_real) as reader:
+        structs_ = reader.imageAttributes, reader.pictureMetadata, reader.experiment
+    for found in structs_:
+        again = pickle.loads(pickle.dumps(found))
+        assert again == found
+        assert found is None or again.to_lv() == found.to_lv()
+
+
 def test_a_value_keeps_the_type_that_is_stored() -> None:
     tree = Level()
     tree.add("uiWidth", LvType.UINT64, 7)
@@ -126,7 +156,7 @@ def test_a_field_of_another_kind_is_its_default() -> None:
 def test_what_was_made_here_can_be_read() -> None:
     plane = PicturePlaneDesc(sDescription="GFP", uiColor=0x00FF00)
     made = PictureMetadata(dCalibration=0.3).makeValid(2)
-    assert [p.sDescription for p in made.channels] == ["Channel 1", "Channel 2"]
+    assert [p.sDescription for p in made.channels] == ["Channel_0", "Channel_1"]
     again = PictureMetadata.from_lv(made.to_lv())
     assert again == made
     assert PicturePlaneDesc.from_lv(encode(plane.to_tree())) == plane
