@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from limnd2_xr.arrays.ngff import (
+    UNITS,
+    Axis,
+    channel_entry,
+    multiscales_entry,
+    plate_content,
+    rendering,
+    well_cell,
+    well_content,
+)
 from limnd2_xr.model.display import DISPLAY
-from limnd2_xr.model.plates import well_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,14 +35,11 @@ __all__ = [
     "label_attributes",
     "omero",
     "plate_attributes",
-    "row_name",
     "well_attributes",
 ]
 
 VERSION: Final = "0.5"
 
-_KINDS: Final = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
-_UNITS: Final = {"s": "second", "um": "micrometer"}
 _COMPONENTS: Final = (("Blue", "0000FF"), ("Green", "00FF00"), ("Red", "FF0000"))
 """Components of an RGB channel as they are stored (FORMAT 6.3)."""
 
@@ -51,7 +58,7 @@ class PlacedPosition:
     @property
     def path(self) -> str:
         """Path of its image."""
-        return f"{row_name(self.row)}/{self.column + 1}/{self.field}"
+        return "/".join((*well_cell(self.row, self.column), str(self.field)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,12 +66,8 @@ class NgffImage:
     """Axes of an image and how far apart its pixels are."""
 
     name: str
-    axes: tuple[str, ...]
-    """Of ``t``, ``c``, ``z``, ``y``, ``x`` those that it has, in this order."""
-    scale: tuple[float, ...]
-    """Distance of neighbours along each axis; 1 where it is not known."""
-    units: Mapping[str, str]
-    """Of axes whose distances are known."""
+    axes: tuple[Axis, ...]
+    """Of T, C, Z, Y, X those that it has, in this order; it begins at 0 on each."""
 
     @classmethod
     def of(
@@ -77,17 +80,12 @@ class NgffImage:
         name
             What the image is called.
         axes
-            Its axes.
+            Names of its axes.
         coords
             Coordinates of the file by name.
         """
-        scales, units = [], {}
-        for axis in axes:
-            step, unit = _step(coords.get(axis.upper()))
-            scales.append(step)
-            if unit is not None:
-                units[axis] = unit
-        return cls(name=name, axes=tuple(axes), scale=tuple(scales), units=units)
+        found = (_axis(axis.upper(), coords.get(axis.upper())) for axis in axes)
+        return cls(name=name, axes=tuple(found))
 
     def multiscale(self, levels: Sequence[int] = (0,)) -> dict[str, Any]:
         """Return the entry of ``multiscales``.
@@ -97,48 +95,21 @@ class NgffImage:
         levels
             How often each dataset is halved, which is also its path.
         """
-        axes = []
-        for axis in self.axes:
-            entry = {"name": axis, "type": _KINDS[axis]}
-            if axis in self.units:
-                entry["unit"] = self.units[axis]
-            axes.append(entry)
-        return {
-            "name": self.name,
-            "axes": axes,
-            "datasets": [
-                {"path": str(level), "coordinateTransformations": self._place(level)}
-                for level in levels
-            ],
-        }
-
-    def _place(self, level: int) -> list[dict[str, Any]]:
-        factor = 2.0**level
-        halved = [axis in {"y", "x"} for axis in self.axes]
-        scale = [
-            s * factor if h else s for s, h in zip(self.scale, halved, strict=True)
-        ]
-        transforms: list[dict[str, Any]] = [{"type": "scale", "scale": scale}]
-        if level:
-            # The first pixel is the mean of several: it lies between them.
-            shift = [
-                s * (factor - 1) / 2 if h else 0.0
-                for s, h in zip(self.scale, halved, strict=True)
-            ]
-            transforms.append({"type": "translation", "translation": shift})
-        return transforms
+        halved = {str(level): dict.fromkeys("YX", 2**level) for level in levels}
+        return multiscales_entry(self.name, self.axes, halved)
 
 
-def _step(coordinate: xr.Variable | None) -> tuple[float, str | None]:
+def _axis(dim: str, coordinate: xr.Variable | None) -> Axis:
     """Mean distance of neighbours and its unit; 1 without a unit where not known."""
-    unit = None if coordinate is None else _UNITS.get(coordinate.attrs.get("units", ""))
+    unit = None if coordinate is None else UNITS.get(coordinate.attrs.get("units", ""))
     if coordinate is None or unit is None:
-        return 1.0, None
+        return Axis(dim=dim)
     values = np.asarray(coordinate.values, dtype=np.float64)
     if len(values) < 2:
-        return 1.0, unit
+        return Axis(dim=dim, unit=unit)
     step = abs(float(values[-1] - values[0])) / (len(values) - 1)
-    return (step, unit) if math.isfinite(step) and step > 0 else (1.0, unit)
+    is_known = math.isfinite(step) and step > 0
+    return Axis(dim=dim, unit=unit, scale=step if is_known else 1.0)
 
 
 def omero(store: FrameStore, coords: Mapping[str, xr.Variable]) -> dict[str, Any]:
@@ -161,30 +132,12 @@ def omero(store: FrameStore, coords: Mapping[str, xr.Variable]) -> dict[str, Any
         top = float(2**attributes.bits_significant - 1)
     channels = []
     for name, color, low, high in zip(names, colors, *ranges.tolist(), strict=True):
-        for label, shown in _shown(name, color, layout.samples, layout.channels):
-            known = math.isfinite(low) and math.isfinite(high) and low < high
-            start, end = (low, high) if known else (0.0, top)
-            channels.append(
-                {
-                    "label": label,
-                    "color": shown,
-                    "active": True,
-                    "coefficient": 1.0,
-                    "family": "linear",
-                    "inverted": False,
-                    "window": {
-                        "min": min(0.0, start),
-                        "max": max(top, end),
-                        "start": start,
-                        "end": end,
-                    },
-                }
-            )
-    middle = store.axes.size("Z") // 2
-    return {
-        "channels": channels,
-        "rdefs": {"defaultT": 0, "defaultZ": middle, "model": "color"},
-    }
+        known = math.isfinite(low) and math.isfinite(high) and low < high
+        channels += [
+            channel_entry(label, shown, (0.0, top), (low, high) if known else None)
+            for label, shown in _shown(name, color, layout.samples, layout.channels)
+        ]
+    return {"channels": channels, "rdefs": rendering(store.axes.size("Z"))}
 
 
 def _shown(name: str, color: str, samples: int, channels: int) -> list[tuple[str, str]]:
@@ -205,34 +158,14 @@ def plate_attributes(name: str, positions: Sequence[PlacedPosition]) -> dict[str
     positions
         All of its positions, and where they are.
     """
-    n_rows = max(place.row for place in positions) + 1
-    n_columns = max(place.column for place in positions) + 1
-    wells = dict.fromkeys((place.row, place.column) for place in positions)
-    fields = [place.field for place in positions]
-    return {
-        "version": VERSION,
-        "plate": {
-            "version": VERSION,
-            "name": name,
-            "rows": [{"name": row_name(row)} for row in range(n_rows)],
-            "columns": [{"name": str(column + 1)} for column in range(n_columns)],
-            "wells": [
-                {
-                    "path": f"{row_name(row)}/{column + 1}",
-                    "rowIndex": row,
-                    "columnIndex": column,
-                }
-                for row, column in sorted(wells)
-            ],
-            "field_count": max(fields) + 1,
-        },
-    }
+    wells = Counter((place.row, place.column) for place in positions)
+    plate = {"version": VERSION, **plate_content(wells, name=name)}
+    return {"version": VERSION, "plate": plate}
 
 
 def well_attributes(fields: int) -> dict[str, Any]:
     """Return the attributes of a well with so many positions."""
-    images = [{"path": str(field)} for field in range(fields)]
-    return {"version": VERSION, "well": {"version": VERSION, "images": images}}
+    return {"version": VERSION, "well": {"version": VERSION, **well_content(fields)}}
 
 
 def label_attributes(image: NgffImage, levels: Sequence[int]) -> dict[str, Any]:
@@ -242,8 +175,3 @@ def label_attributes(image: NgffImage, levels: Sequence[int]) -> dict[str, Any]:
         "multiscales": [image.multiscale(levels)],
         "image-label": {"source": {"image": "../../"}},
     }
-
-
-def row_name(row: int) -> str:
-    """Return the letters of a row of wells, counted from 0."""
-    return well_name(row, 0).rstrip("0123456789")

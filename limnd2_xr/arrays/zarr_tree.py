@@ -7,7 +7,6 @@ are in wells, a plate: images of OME-Zarr have no axis for positions.
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
@@ -20,6 +19,7 @@ from limnd2_xr.arrays.label_layers import layer_names
 from limnd2_xr.arrays.labels import LabelArray, layers_of
 from limnd2_xr.arrays.lazy import OpenWhileRead
 from limnd2_xr.arrays.levels import LevelArray, levels_of
+from limnd2_xr.arrays.ngff import node_names, well_cell
 from limnd2_xr.arrays.ngff_attributes import (
     VERSION,
     NgffImage,
@@ -27,7 +27,6 @@ from limnd2_xr.arrays.ngff_attributes import (
     label_attributes,
     omero,
     plate_attributes,
-    row_name,
     well_attributes,
 )
 from limnd2_xr.arrays.zarr_chunks import (
@@ -170,8 +169,9 @@ def _add_plate(tree: ZarrTree, name: str, places: Sequence[PlacedPosition]) -> N
     tree.add_group("", plate_attributes(name, places))
     fields = Counter((place.row, place.column) for place in places)
     for (row, column), count in sorted(fields.items()):
-        tree.add_group(row_name(row))
-        tree.add_group(f"{row_name(row)}/{column + 1}", well_attributes(count))
+        cell = well_cell(row, column)
+        tree.add_group(cell[0])
+        tree.add_group("/".join(cell), well_attributes(count))
 
 
 class _Builder:
@@ -298,13 +298,11 @@ class _Builder:
         levels: Sequence[int],
     ) -> list[str]:
         """Add binary layers as label images; return their names."""
-        names = [
-            re.sub(r"[^\w .+-]", "_", name).strip(". ") or f"layer_{at}"
-            for at, name in enumerate(layer_names(self._layers))
-        ]
-        for name, mask in zip(names, self._masks, strict=True):
+        titles = layer_names(self._layers)
+        names = node_names(titles)
+        for name, title, mask in zip(names, titles, self._masks, strict=True):
             folder = _join(path, f"labels/{name}")
-            shown = replace(image, name=name)
+            shown = replace(image, name=title)
             tree.add_group(folder, label_attributes(shown, levels))
             for level in levels:
                 source = DecodedChunks(self._sequence[position], mask, 2**level)

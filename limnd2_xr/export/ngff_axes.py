@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from limnd2_xr.arrays.attrs import document_of
+from limnd2_xr.arrays.ngff import UNITS, Axis
 from limnd2_xr.arrays.units import has_unit, in_unit, stated_step
 from limnd2_xr.errors import warn_user
 from limnd2_xr.export.ngff_layout import AXES
@@ -20,37 +20,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Axis", "axes_of", "report_axes"]
 
-_TYPES: Final[dict[str, Literal["time", "channel", "space"]]] = {
-    "T": "time",
-    "C": "channel",
-    "Z": "space",
-    "Y": "space",
-    "X": "space",
-}
 _EVEN: Final = 1e-3
 """Steps that differ by less than this of their mean are alike."""
 _STEPS: Final = {"X": "pixel_size_um", "Y": "pixel_size_um", "Z": "z_step_um"}
 """Attributes with the step of an axis of length 1."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Axis:
-    """One axis of an image at full size."""
-
-    dim: str
-    """Of the dataset: T, C, Z, Y or X."""
-    type: Literal["time", "channel", "space"]
-    unit: str | None
-    """``"second"``, ``"micrometer"``, or None where not known."""
-    scale: float
-    """Distance from pixel to pixel, above 0."""
-    start: float
-    """Coordinate of the centre of the first pixel."""
-
-    @property
-    def name(self) -> str:
-        """In OME-Zarr."""
-        return self.dim.lower()
 
 
 def axes_of(image: xr.DataArray) -> tuple[Axis, ...]:
@@ -70,27 +43,20 @@ def axes_of(image: xr.DataArray) -> tuple[Axis, ...]:
 
 
 def _axis(image: xr.DataArray, dim: str) -> Axis:
-    kind = _TYPES[dim]
-    if kind == "channel" or dim not in image.coords:
-        return Axis(dim=dim, type=kind, unit=None, scale=1.0, start=0.0)
+    if dim == "C" or dim not in image.coords:
+        return Axis(dim=dim)
     coordinate = image.coords[dim]
     if coordinate.dtype.kind not in "iufm":
-        return Axis(dim=dim, type=kind, unit=None, scale=1.0, start=0.0)
+        return Axis(dim=dim)
     unit: Unit = "s" if dim == "T" else "um"
     known = has_unit(coordinate)
     labels = in_unit(coordinate, unit) if known else coordinate.values.astype(float)
     scale = _step(image, dim, labels)
     start = float(np.nan_to_num(labels.min()))
-    if known and kind == "space":
+    if known and dim != "T":
         start += _offset(image, dim, labels, scale)
-    names = {"s": "second", "um": "micrometer"}
-    return Axis(
-        dim=dim,
-        type=kind,
-        unit=names[unit] if known else None,
-        scale=scale,
-        start=start,
-    )
+    shown = UNITS[unit] if known else None
+    return Axis(dim=dim, unit=shown, scale=scale, start=start)
 
 
 def _step(image: xr.DataArray, dim: str, labels: NDArray[np.float64]) -> float:

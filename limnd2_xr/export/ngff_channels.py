@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from limnd2_xr.arrays.ngff import channel_entry, rendering
+
 if TYPE_CHECKING:
     from typing import Self
 
@@ -82,37 +84,14 @@ class ChannelDisplay:
         found
             In the pixels, where `limits` are not known.
         """
-        low, high = self.limits or _span(found)
-        made = []
-        for name, color, shown in zip(
-            self.names, self.colors, self.ranges, strict=True
-        ):
-            start, end = shown or (low, high)
-            window = {
-                "start": start,
-                "end": end,
-                "min": min(low, start),
-                "max": max(high, end),
-            }
-            made.append(
-                {
-                    "label": name,
-                    "color": color,
-                    "active": True,
-                    "coefficient": 1.0,
-                    "family": "linear",
-                    "inverted": False,
-                    "window": window,
-                }
-            )
-        is_grey = self.colors == (_WHITE,)
+        limits = self.limits or _span(found)
+        channels = zip(self.names, self.colors, self.ranges, strict=True)
         return {
-            "channels": made,
-            "rdefs": {
-                "defaultT": 0,
-                "defaultZ": self.planes // 2,
-                "model": "greyscale" if is_grey else "color",
-            },
+            "channels": [
+                channel_entry(name, color, limits, shown)
+                for name, color, shown in channels
+            ],
+            "rdefs": rendering(self.planes, is_grey=self.colors == (_WHITE,)),
         }
 
 

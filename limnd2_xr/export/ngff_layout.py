@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import itertools
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
+from limnd2_xr.arrays.ngff import well_cell
 from limnd2_xr.arrays.plate import PlateWells, wells_of
 from limnd2_xr.errors import warn_user
-from limnd2_xr.model.plates import well_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import xarray as xr
 
-__all__ = ["AXES", "ImagePlace", "Layout", "layout_of", "select_positions", "well_cell"]
+__all__ = ["AXES", "ImagePlace", "Layout", "layout_of", "select_positions"]
 
 AXES: Final = ("T", "C", "Z", "Y", "X")
 """Dims that are axes of an image, in the order of OME-Zarr."""
 _IN_IMAGE: Final = frozenset({*AXES, "S"})
-_CELL: Final = re.compile(r"([A-Z]+)0*([0-9]+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,19 +112,6 @@ def _plate(wells: PlateWells) -> Layout:
         for field, position in enumerate(well.positions)
     ]
     return Layout(kind="plate", images=tuple(images), wells=wells)
-
-
-def well_cell(row: int, column: int) -> tuple[str, str]:
-    """Return the names of row and column of a well.
-
-    Examples
-    --------
-    >>> well_cell(1, 2)
-    ('B', '3')
-    """
-    found = _CELL.fullmatch(well_name(row, column))
-    assert found is not None  # noqa: S101 - well_name writes nothing else
-    return found[1], found[2]
 
 
 def _label(image: xr.DataArray, index: dict[str, int]) -> str:

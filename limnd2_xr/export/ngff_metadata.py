@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from limnd2_xr.export.ngff_layout import well_cell
+from limnd2_xr.arrays.ngff import (
+    multiscales_entry,
+    node_names,
+    plate_content,
+    well_cell,
+    well_content,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from limnd2_xr.arrays.ngff import Axis
     from limnd2_xr.arrays.plate import PlateWells
     from limnd2_xr.export.export_journal import Found
-    from limnd2_xr.export.ngff_axes import Axis
     from limnd2_xr.export.pyramid_levels import Method
 
 __all__ = [
@@ -33,7 +38,6 @@ NgffVersion: TypeAlias = Literal["0.4", "0.5"]
 
 _MOST_COLORS: Final = 4096
 """Labels beyond have no colour of their own; viewers choose one."""
-_RISKY: Final = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 def multiscales_of(
@@ -55,46 +59,24 @@ def multiscales_of(
     method
         How smaller copies are made.
     """
-    listed = []
-    for axis in axes:
-        entry = {"name": axis.name, "type": axis.type}
-        listed.append(entry | ({"unit": axis.unit} if axis.unit else {}))
+    entry = multiscales_entry(
+        name, axes, {str(level): _factors(sizes, level) for level in range(len(sizes))}
+    )
+    description = (
+        "mean of 2 x 2 pixels, halves to the even neighbour"
+        if method == "mean"
+        else "first of 2 x 2 pixels"
+    )
+    return {**entry, "type": method, "metadata": {"description": description}}
+
+
+def _factors(sizes: Sequence[tuple[int, int]], level: int) -> dict[str, int]:
+    """Pixels of the image along one of a level: a single row is not halved any further."""
+    lengths = zip(*sizes[:level], strict=True) if level else ((), ())
     return {
-        "name": name,
-        "axes": listed,
-        "datasets": [
-            {
-                "path": str(level),
-                "coordinateTransformations": _transformations(axes, sizes, level),
-            }
-            for level in range(len(sizes))
-        ],
-        "type": method,
-        "metadata": {
-            "description": "mean of 2 x 2 pixels, halves to the even neighbour"
-            if method == "mean"
-            else "first of 2 x 2 pixels"
-        },
+        dim: 2 ** sum(1 for n in along if n > 1)
+        for dim, along in zip(("Y", "X"), lengths, strict=True)
     }
-
-
-def _transformations(
-    axes: Sequence[Axis], sizes: Sequence[tuple[int, int]], level: int
-) -> list[dict[str, Any]]:
-    """Scale and translation of a level: centres of pixels that cover several."""
-    scale, translation = [], []
-    for axis in axes:
-        factor = 1
-        if axis.dim in {"Y", "X"}:
-            along = [size[axis.dim == "X"] for size in sizes]
-            # A single row is not halved any further.
-            factor = 2 ** sum(1 for n in along[:level] if n > 1)
-        scale.append(axis.scale * factor)
-        translation.append(axis.start + axis.scale * (factor - 1) / 2)
-    return [
-        {"type": "scale", "scale": scale},
-        {"type": "translation", "translation": translation},
-    ]
 
 
 def image_group(
@@ -149,27 +131,13 @@ def series_groups(
 
 def plate_group(wells: PlateWells, version: NgffVersion) -> dict[str, Any]:
     """Return the attributes of the root of a plate."""
-    rows = max(well.row for well in wells) + 1
-    columns = max(well.column for well in wells) + 1
-    if wells.plate is not None:
-        rows, columns = max(rows, wells.plate.rows), max(columns, wells.plate.columns)
-    most = max(well.fields for well in wells)
-    plate = {
-        "rows": [{"name": well_cell(row, 0)[0]} for row in range(rows)],
-        "columns": [{"name": well_cell(0, column)[1]} for column in range(columns)],
-        "wells": [
-            {
-                "path": "/".join(well_cell(well.row, well.column)),
-                "rowIndex": well.row,
-                "columnIndex": well.column,
-            }
-            for well in wells
-        ],
-        "acquisitions": [{"id": 0, "maximumfieldcount": most}],
-        "field_count": most,
-    }
-    if wells.plate is not None and wells.plate.name:
-        plate["name"] = wells.plate.name
+    known = wells.plate
+    plate = plate_content(
+        {(well.row, well.column): well.fields for well in wells},
+        name=known.name if known else "",
+        rows=known.rows if known else 0,
+        columns=known.columns if known else 0,
+    )
     made = checked("Plate", {"plate": plate}, version)
     # yaozarrs leaves it out of 0.5, where other validators miss it.
     made.get("ome", made)["plate"]["version"] = version
@@ -181,9 +149,9 @@ def well_groups(wells: PlateWells, version: NgffVersion) -> dict[str, dict[str, 
     made: dict[str, dict[str, Any]] = {}
     for well in wells:
         row, column = well_cell(well.row, well.column)
-        images = [{"path": str(n), "acquisition": 0} for n in range(well.fields)]
+        content = {"well": well_content(well.fields)}
         made[row] = {}
-        made[f"{row}/{column}"] = checked("Well", {"well": {"images": images}}, version)
+        made[f"{row}/{column}"] = checked("Well", content, version)
     return made
 
 
@@ -210,23 +178,3 @@ def checked(
         .model_dump(exclude_none=True, by_alias=True, mode="json")
     )
     return {"ome": {"version": version, **found}} if version == "0.5" else found
-
-
-def node_names(names: Sequence[str]) -> list[str]:
-    """Return names for groups: of letters that paths and URLs can have, each once.
-
-    Examples
-    --------
-    >>> node_names(["cells (1)", "cells 1", "", "cells_1"])
-    ['cells_1', 'cells_1_2', 'label', 'cells_1_3']
-    """
-    made: list[str] = []
-    counts: Counter[str] = Counter()
-    for name in names:
-        base = _RISKY.sub("_", name).strip("_.") or "label"
-        found = base
-        while found.lower() in {other.lower() for other in made}:
-            counts[base] += 1
-            found = f"{base}_{counts[base] + 1}"
-        made.append(found)
-    return made

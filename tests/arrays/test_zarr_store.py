@@ -6,8 +6,6 @@ import asyncio
 import json
 import os
 import pickle
-import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
@@ -60,28 +58,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:Numcodecs codecs are not in")
 
 TWO = (ChannelSpec("DAPI", color=0xFF0000), ChannelSpec("GFP", color=0x00FF00))
 POINTS = tuple(Point(10.0 * i, 5.0 * i) for i in range(3))
-REAL = (
-    "confocal_t3_z10_c2",
-    "fluo_c4",
-    "netime_t2_u8",
-    "rgb8",
-    "timelapse_t53",
-    "zstack_z11",
-)
-MADE = (
-    "a2_t_u8_oddwidth",
-    "a3_z_3c_12bit",
-    "c_rgb_u8",
-    "d_f32_single",
-    "e_xy4",
-    "f_t_xy_z",
-    "g_bare",
-    "h_missing_frame",
-    "r12_t_f32_2c",
-    "r1_tz_2c_nisorder",
-    "r8_t_u8_w255_1pad",
-    "r9_t_u16_w101_zlib",
-)
 DECODED = {"a3_z_3c_12bit", "c_rgb_u8"}
 """Rows padded by a part of a pixel: no codec of zarr describes that."""
 
@@ -199,19 +175,8 @@ def check(file: Any, folder: Path, **options: Any) -> None:
 
 
 @pytest.mark.realdata
-@pytest.mark.parametrize("name", REAL)
-def test_real_files(
-    name: str, real_file: Callable[[str], Path], tmp_path: Path
-) -> None:
-    check(real_file(name), tmp_path)
-
-
-@pytest.mark.realdata
-@pytest.mark.parametrize("name", MADE)
-def test_made_files(
-    name: str, made_file: Callable[[str], Path], tmp_path: Path
-) -> None:
-    check(made_file(name), tmp_path)
+def test_samples(each_sample: Path, tmp_path: Path) -> None:
+    check(each_sample, tmp_path)
 
 
 @pytest.mark.parametrize("name", SPECS)
@@ -269,19 +234,15 @@ def test_any_layout(
 
 
 @pytest.mark.realdata
-@pytest.mark.parametrize("name", sorted({*MADE, *REAL} - DECODED))
-def test_chunks_are_bytes_of_the_file(
-    name: str, real_file: Callable[[str], Path], made_file: Callable[[str], Path]
-) -> None:
-    path = real_file(name) if name in REAL else made_file(name)
-    content = path.read_bytes()
-    with zarr_store(path, on_damage="ignore") as store:
+def test_chunks_are_bytes_of_the_file(each_sample: Path) -> None:
+    content = each_sample.read_bytes()
+    with zarr_store(each_sample, on_damage="ignore") as store:
         chunks = [key for key in keys(store) if "0/c/" in key]
         assert chunks
         for key in chunks[:4]:
             found = value(store, key)
             assert found is not None
-            assert found in content
+            assert (found in content) == (each_sample.stem not in DECODED)
 
 
 def test_a_chunk_is_its_frame_without_header_name_and_time() -> None:
@@ -500,8 +461,9 @@ def test_axes_scales_and_channels() -> None:
         {"name": "y", "type": "space", "unit": "micrometer"},
         {"name": "x", "type": "space", "unit": "micrometer"},
     ]
-    (place,) = multiscale["datasets"][0]["coordinateTransformations"]
+    place, shift = multiscale["datasets"][0]["coordinateTransformations"]
     assert place["scale"] == pytest.approx([2.0, 1.0, 0.7, 0.25, 0.25])
+    assert shift["translation"] == [0.0] * 5
     shown = [(one["label"], one["color"]) for one in attrs["omero"]["channels"]]
     assert shown == [("DAPI", "0000FF"), ("GFP", "00FF00")]
     window = {"min": 0.0, "max": 4095.0, "start": 0.0, "end": 4095.0}
@@ -683,7 +645,7 @@ def test_it_is_a_public_name() -> None:
     assert "zarr_store" in limnd2_xr.__all__
 
 
-def test_a_pickled_store_reads_in_another_process(cells: Path) -> None:
+def test_a_pickled_store_opens_the_file_again(cells: Path) -> None:
     with zarr_store(cells, labels=False) as store:
         wanted = int(array(store, "0")[...].sum(dtype=np.int64))
         pickled = pickle.dumps(store)
@@ -693,15 +655,6 @@ def test_a_pickled_store_reads_in_another_process(cells: Path) -> None:
         assert again != zarr_store(cells)
         assert array(again, "0")[...].sum(dtype=np.int64) == wanted
         again.close()
-    script = (
-        "import pickle, sys, zarr\n"
-        "store = pickle.load(sys.stdin.buffer)\n"
-        "print(zarr.open_array(store, path='0', mode='r')[...].sum(dtype='i8'))\n"
-    )
-    done = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", script], input=pickled, capture_output=True, check=True
-    )
-    assert int(done.stdout) == wanted
 
 
 def test_a_changed_file_is_stale(cells: Path) -> None:

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from limnd2_xr.export.ngff_metadata import multiscales_of, node_names
+from limnd2_xr.arrays.ngff import Axis, node_names
+from limnd2_xr.export.ngff_metadata import multiscales_of
 from limnd2_xr.export.pyramid_levels import halved
 from limnd2_xr.export.zarr_arrays import ArraySpec
 from limnd2_xr.export.zarr_codecs import COMPRESSORS
@@ -137,11 +138,7 @@ def test_names_of_groups_are_plain_and_differ(names: list[str]) -> None:
 
 
 def test_a_single_row_is_not_scaled() -> None:
-    from limnd2_xr.export.ngff_axes import Axis
-
-    axes = [
-        Axis(dim=dim, type="space", unit=None, scale=2.0, start=10.0) for dim in "YX"
-    ]
+    axes = [Axis(dim=dim, scale=2.0, start=10.0) for dim in "YX"]
     made = multiscales_of(axes, ((1, 8), (1, 4), (1, 2)), "a", "mean")
     scale, translation = made["datasets"][2]["coordinateTransformations"]
     assert scale["scale"] == [2.0, 8.0]
