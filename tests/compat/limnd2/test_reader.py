@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import nd2 as oracle
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from limnd2_xr.compat import limnd2
 from limnd2_xr.compat.limnd2.experiment import canonical_shape
 from limnd2_xr.testing.legacy import LegacySpec, build_legacy
+from limnd2_xr.testing.strategies import specs
 from limnd2_xr.testing.synthetic import (
     ChannelSpec,
     Point,
@@ -254,6 +258,39 @@ def test_a_part_that_is_not_in_the_image_is_refused(
         pytest.raises(ValueError, match="not in an image of 21 x 13"),
     ):
         reader.image(0, rect=rect)
+
+
+@given(spec=specs(), data=st.data())
+def test_any_file_is_read_as_it_is_stored(
+    spec: SyntheticSpec, data: st.DataObject
+) -> None:
+    file = build(spec)
+    x = data.draw(st.integers(0, spec.width - 1))
+    y = data.draw(st.integers(0, spec.height - 1))
+    w, h = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 20))
+    with limnd2.Nd2Reader(file.data) as reader:
+        count = reader.imageAttributes.frameCount
+        assert reader.imageAttributes.shape == (
+            spec.height,
+            spec.width,
+            spec.n_components,
+        )
+        for number in range(count):
+            expected = file.frames[number]
+            np.testing.assert_array_equal(reader.image(number), expected)
+            part = reader.image(number, rect=(x, y, w, h))
+            np.testing.assert_array_equal(part, expected[y : y + h, x : x + w])
+        lazy = reader.delayedImageData().compute(scheduler="sync")
+        indexes = reader.generateLoopIndexes(named=True)
+        assert len(indexes) in {0, count}
+        assert lazy.size == sum(frame.size for frame in file.frames)
+        assert len(json.loads(limnd2.metadataAsJSON(reader))["metadata"]["channels"])
+        picture = reader.pictureMetadata
+        again = limnd2.PictureMetadata.from_lv(picture.to_lv())
+        assert again.channelNames == picture.channelNames
+        if reader.experiment is not None:
+            loops = limnd2.ExperimentLevel.from_lv(reader.experiment.to_lv())
+            assert loops.dims == reader.experiment.dims
 
 
 def test_missing_frames_are_zeros_and_told_once() -> None:
