@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import nd2 as oracle
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from limnd2_xr.compat import limnd2
@@ -260,6 +260,7 @@ def test_a_part_that_is_not_in_the_image_is_refused(
         reader.image(0, rect=rect)
 
 
+@settings(max_examples=25)
 @given(spec=specs(), data=st.data())
 def test_any_file_is_read_as_it_is_stored(
     spec: SyntheticSpec, data: st.DataObject
