@@ -6,6 +6,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from limnd2_xr.compat.limnd2 import (
     attributes,
     base,
@@ -90,6 +93,9 @@ from limnd2_xr.compat.limnd2.results import (
 from limnd2_xr.compat.limnd2.textinfo import ImageTextInfo
 from limnd2_xr.compat.limnd2.wellplate_factory import WellplateFactory
 
+if TYPE_CHECKING:
+    from types import ModuleType
+
 __all__ = [
     "BaseChunker",
     "BinaryItemColorMode",
@@ -166,3 +172,10 @@ __all__ = [
 
 __version__ = "0.3.0"
 """Version of limnd2 whose names these are."""
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Import ``limnd2.tools`` when it is asked for: it needs readers of other formats."""
+    if name == "tools":
+        return import_module(f"{__name__}.tools")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
