@@ -152,7 +152,7 @@ def select_positions(dataset: xr.Dataset, positions: Any) -> xr.Dataset:
     )
     if isinstance(positions, slice):
         found: Any = np.arange(len(labels))[positions]
-    elif isinstance(positions, (str, int, np.integer)):
+    elif isinstance(positions, (str, float, int, np.number)):
         return dataset.isel(P=_position(positions, labels))
     else:
         found = [_position(one, labels) for one in positions]
@@ -167,6 +167,8 @@ def _position(wanted: Any, labels: Sequence[Any]) -> int:
     if isinstance(wanted, str):
         if wanted in labels:
             return labels.index(wanted)
+    elif isinstance(wanted, bool):
+        pass
     elif isinstance(wanted, (int, np.integer)) and -len(labels) <= wanted < len(labels):
         return int(wanted) % len(labels)
     shown = ", ".join(map(str, labels[:8])) + (", ..." if len(labels) > 8 else "")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import xarray as xr
 from xarray.core import indexing
 
@@ -119,9 +120,12 @@ def plan_export(
     groups: list[ImageGroup] = []
     exports: list[ImageExport] = []
     pixels = _pixels(image)
+    known: dict[Any, ArraySpec] = {}
+    # Graphs of dask are slow to cut, and nothing but pixels needs that.
+    about = image.copy(data=np.broadcast_to(np.zeros((), image.dtype), image.shape))
     for place in layout.images:
         part = pixels.isel(place.index)
-        made = _Image(image.isel(place.index), part, place, sizes, options)
+        made = _Image(about.isel(place.index), part, place, sizes, options, known)
         group, export = made.group(len(exports))
         exports.append(export)
         found = []
@@ -161,6 +165,8 @@ class _Image:
     place: ImagePlace
     sizes: tuple[tuple[int, int], ...]
     options: OmeZarrOptions
+    known: dict[Any, ArraySpec]
+    """Arrays of other images, by shape and type: most are alike."""
 
     def group(self, number: int) -> tuple[ImageGroup, ImageExport]:
         """Return its group and what is written into it."""
@@ -208,26 +214,35 @@ class _Image:
     ) -> tuple[ArraySpec, ...]:
         """Return the arrays of all levels."""
         made = []
+        names = tuple(axis.name for axis in axes_of(self.image))
         for level, (height, width) in enumerate(self.sizes):
             lengths = {axis.name: array.sizes.get(axis.dim, 1) for axis in axes}
             if "c" in lengths:
                 lengths["c"] *= array.sizes.get("S", 1)
             lengths |= {"y": height, "x": width}
-            names = tuple(axis.name for axis in axes_of(self.image))
-            chunks, shards = _pieces(lengths, names, self.options)
-            spec = ArraySpec(
-                path=f"{path}/{level}" if path else str(level),
-                axes=tuple(lengths),
-                shape=tuple(lengths.values()),
-                dtype=array.dtype,
-                chunks=chunks,
-                shards=shards,
-                compressor=self.options.compressor,
-                zarr_format=3 if self.options.version == "0.5" else 2,
-            )
-            spec.check()
-            made.append(spec)
+            key = (*lengths.items(), array.dtype)
+            if key not in self.known:
+                self.known[key] = self._spec(lengths, names, array.dtype)
+            spec = self.known[key]
+            made.append(spec.at(f"{path}/{level}" if path else str(level)))
         return tuple(made)
+
+    def _spec(
+        self, lengths: Mapping[str, int], names: tuple[str, ...], dtype: np.dtype[Any]
+    ) -> ArraySpec:
+        chunks, shards = _pieces(lengths, names, self.options)
+        spec = ArraySpec(
+            path="",
+            axes=tuple(lengths),
+            shape=tuple(lengths.values()),
+            dtype=dtype,
+            chunks=chunks,
+            shards=shards,
+            compressor=self.options.compressor,
+            zarr_format=3 if self.options.version == "0.5" else 2,
+        )
+        spec.check()
+        return spec
 
 
 def _pieces(

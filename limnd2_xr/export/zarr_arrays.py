@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import operator
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -57,7 +58,7 @@ class ArraySpec:
 
     @cached_property
     def _made(self) -> tuple[Any, dict[str, bytes]]:
-        """Metadata as zarr makes them, and the files that hold them."""
+        """Metadata as zarr makes them, and the files that hold them, by name."""
         import zarr
         from zarr.storage import MemoryStore
 
@@ -88,7 +89,15 @@ class ArraySpec:
             zarr_format=self.zarr_format,
             **options,
         )
-        return array.metadata, _files_of(store, self.path)
+        files = {name: value.to_bytes() for name, value in store._store_dict.items()}
+        return array.metadata, files
+
+    def at(self, path: str) -> ArraySpec:
+        """Return the same array in another place; what was made of it is not made again."""
+        made = replace(self, path=path)
+        names = {"_made", "encode"}
+        made.__dict__.update({k: v for k, v in self.__dict__.items() if k in names})
+        return made
 
     def check(self) -> None:
         """Find out now whether zarr and the encoders know what was asked for.
@@ -109,7 +118,7 @@ class ArraySpec:
     @property
     def files(self) -> dict[str, bytes]:
         """Files with its metadata, by key."""
-        return self._made[1]
+        return {_joined(self.path, name): data for name, data in self._made[1].items()}
 
     def __getstate__(self) -> dict[str, Any]:
         names = {"_made", "encode"}  # neither is pickled
@@ -126,7 +135,7 @@ class ArraySpec:
     def key(self, place: tuple[int, ...]) -> str:
         """Return where in the hierarchy an object lies, from its place in the grid."""
         inside: str = self._made[0].encode_chunk_key(place)
-        return f"{self.path}/{inside}" if self.path else inside
+        return _joined(self.path, inside)
 
     def objects(
         self, pixels: NDArray[Any], origin: tuple[int, ...]
@@ -250,17 +259,17 @@ def group_files(
     zarr_format
         2 or 3.
     """
-    import zarr
-    from zarr.storage import MemoryStore
-
-    store = MemoryStore()
-    zarr.create_group(store, attributes=dict(attributes), zarr_format=zarr_format)
-    return _files_of(store, path)
-
-
-def _files_of(store: Any, path: str) -> dict[str, bytes]:
-    prefix = f"{path}/" if path else ""
+    if zarr_format == 2:
+        files = {".zgroup": {"zarr_format": 2}, ".zattrs": attributes}
+    else:
+        about = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
+        files = {"zarr.json": about}
+    # By zarr it takes milliseconds, and plates have thousands.
     return {
-        prefix + key: bytes(value.to_bytes())
-        for key, value in store._store_dict.items()
+        _joined(path, name): json.dumps(content, indent=2, allow_nan=False).encode()
+        for name, content in files.items()
     }
+
+
+def _joined(path: str, name: str) -> str:
+    return f"{path}/{name}" if path else name

@@ -93,6 +93,9 @@ def _numcodecs_config(wanted: Any) -> dict[str, Any] | None:
 def _numcodec(config: Mapping[str, Any]) -> Any:
     import numcodecs  # type: ignore[import-untyped]
 
+    if config["id"] == "blosc" and config.get("clevel", 5) not in range(10):
+        # numcodecs finds that out when it compresses.
+        raise ValueError(f"there is no compressor {dict(config)!r}: clevel is 0 to 9")
     try:
         return numcodecs.get_codec(dict(config))
     except (ValueError, TypeError) as error:  # its UnknownCodecError is a ValueError
@@ -104,11 +107,11 @@ def _zarr3_codec(config: Mapping[str, Any], dtype: np.dtype[Any]) -> Any:
 
     _numcodec(config)  # checks the settings
     name, rest = config["id"], {k: v for k, v in config.items() if k != "id"}
-    if name == "blosc":
-        shuffle = rest.get("shuffle", 1)
-        if shuffle == -1:  # numcodecs: bits of bytes, bytes of all else
-            shuffle = 2 if dtype.itemsize == 1 else 1
-        try:
+    try:
+        if name == "blosc":
+            shuffle = rest.get("shuffle", 1)
+            if shuffle == -1:  # numcodecs: bits of bytes, bytes of all else
+                shuffle = 2 if dtype.itemsize == 1 else 1
             return BloscCodec(
                 typesize=dtype.itemsize,
                 cname=rest.get("cname", "lz4"),
@@ -116,14 +119,13 @@ def _zarr3_codec(config: Mapping[str, Any], dtype: np.dtype[Any]) -> Any:
                 shuffle=_SHUFFLES[shuffle],
                 blocksize=rest.get("blocksize", 0),
             )
-        except (ValueError, TypeError, IndexError) as error:
-            raise ValueError(f"there is no compressor {config!r}: {error}") from error
-    if name == "zstd":
-        return ZstdCodec(
-            level=rest.get("level", 0), checksum=rest.get("checksum", False)
-        )
-    if name == "gzip":
-        return GzipCodec(level=rest.get("level", 1))
+        if name == "zstd":
+            checksum = rest.get("checksum", False)
+            return ZstdCodec(level=rest.get("level", 0), checksum=checksum)
+        if name == "gzip":
+            return GzipCodec(level=rest.get("level", 1))
+    except (ValueError, TypeError, IndexError) as error:
+        raise ValueError(f"there is no compressor {config!r}: {error}") from error
     raise ValueError(
         f'{name} is no codec of zarr 3 that readers know; version="0.4" takes it, or give '
         f"one of {', '.join(COMPRESSORS)}"

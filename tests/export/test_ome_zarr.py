@@ -515,6 +515,9 @@ def test_frames_of_nothing_take_no_room_and_read_as_zero(tmp_path: Path) -> None
         ({"chunks": 16, "shards": 24}, "do not hold whole chunks of 16"),
         ({"compressor": "best"}, "compressor must be one of blosc-zstd"),
         ({"compressor": {"id": "blosc", "cname": "no"}}, "no compressor"),
+        ({"compressor": {"id": "blosc", "clevel": 99}}, "clevel is 0 to 9"),
+        ({"compressor": {"id": "zstd", "level": 99}}, "no compressor .* 22"),
+        ({"compressor": {"id": "gzip", "level": 99}}, "no compressor .* 9"),
         ({"compressor": {"id": "lzma"}}, "no codec of zarr 3"),
         ({"compressor": 7}, "compressor must be a name"),
         (
@@ -522,6 +525,8 @@ def test_frames_of_nothing_take_no_room_and_read_as_zero(tmp_path: Path) -> None
             "is a codec of zarr 3",
         ),
         ({"positions": 2}, "no position 2 among 2"),
+        ({"positions": 1.0}, r"no position 1\.0 among 2"),
+        ({"positions": True}, "no position True among 2"),
         ({"positions": "edge"}, "no position 'edge'"),
         ({"positions": []}, "leaves no position"),
         ({"positions": [0, 0]}, "a position twice"),
