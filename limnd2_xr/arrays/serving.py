@@ -125,7 +125,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_OPTIONS(self) -> None:
         """Tell a browser what a web site may ask for."""
-        self._send(HTTPStatus.NO_CONTENT, {"Content-Length": "0"})
+        self._send(HTTPStatus.NO_CONTENT, {})
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """Say nothing."""
@@ -160,7 +160,8 @@ class _Handler(BaseHTTPRequestHandler):
             text = str(error).encode()
             headers = {"Content-Type": "text/plain; charset=utf-8"}
             headers["Content-Length"] = str(len(text))
-            self._send(HTTPStatus.INTERNAL_SERVER_ERROR, headers, text)
+            failed = HTTPStatus.INTERNAL_SERVER_ERROR
+            self._send(failed, headers, text if with_body else None)
             return
         self._send(status, headers, body and body.as_numpy_array()[start:stop])
 

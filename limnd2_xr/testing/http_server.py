@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Mapping
     from typing import Self
 
@@ -115,6 +116,8 @@ class HttpServer:
 
     host
         Address to listen at, of IPv6 where it has colons.
+    tls
+        With a certificate, to serve HTTPS.
 
     Attributes
     ----------
@@ -149,6 +152,7 @@ class HttpServer:
         *,
         latency: float = 0.0,
         host: str = "127.0.0.1",
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.host = host
         self.files = {path: ServedFile(data) for path, data in (files or {}).items()}
@@ -167,6 +171,10 @@ class HttpServer:
         handler = type("Handler", (_Handler,), {"site": self})
         kind = _Server6 if ":" in host else _Server
         self._httpd = kind((host, 0), handler)
+        self._scheme = "http"
+        if tls is not None:
+            self._scheme = "https"
+            self._httpd.socket = tls.wrap_socket(self._httpd.socket, server_side=True)
         self._thread = threading.Thread(
             target=self._httpd.serve_forever, args=(0.01,), daemon=True
         )
@@ -180,7 +188,7 @@ class HttpServer:
     def url(self, path: str = "") -> str:
         """Return the address of a path on this server."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}{path}"
+        return f"{self._scheme}://{host}:{self.port}{path}"
 
     @property
     def n_requests(self) -> int:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 import pickle
-from typing import Any
+import ssl
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -18,6 +21,9 @@ from limnd2_xr.container.source import SourceSpec
 from limnd2_xr.errors import Nd2Error, RemoteError, StaleFile
 from limnd2_xr.testing.counting import count_reads
 from limnd2_xr.testing.http_server import Fault, HttpServer, ServedFile
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FAR = 200_000
 """Behind what came along when the file was opened."""
@@ -81,6 +87,64 @@ def test_another_host_by_its_number(host: str, transport: str, content: bytes) -
             assert SECRET not in source.name
             assert isinstance(source, DirectSource) == (transport == "direct")
             assert source.read_at(FAR, 50) == content[FAR : FAR + 50]
+
+
+def test_certificates(
+    transport: str,
+    content: bytes,
+    pauses: list[float],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They are checked, against other authorities where ``SSL_CERT_FILE`` says so."""
+    names = certificate(tmp_path)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(*names)
+    http_transport_module._trust.cache_clear()
+    with HttpServer({"/a.nd2": content}, tls=tls) as server:
+        spec = SourceSpec.of(server.url("/a.nd2"))
+        with pytest.raises(RemoteError, match="certificate verify failed"):
+            spec.open()
+        assert pauses == []
+        if transport == "direct":  # aiohttp looks once, when it is imported
+            monkeypatch.setenv("SSL_CERT_FILE", str(names[0]))
+            http_transport_module._trust.cache_clear()
+            for _ in range(2):
+                with spec.open() as source:
+                    assert isinstance(source, DirectSource)
+                    assert source.read_at(FAR, 50) == content[FAR : FAR + 50]
+            assert server.n_connections <= 3
+    http_transport_module._trust.cache_clear()
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate of this machine by itself, and its key."""
+    x509 = pytest.importorskip("cryptography.x509")
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    begin = datetime.now(UTC) - timedelta(days=1)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1)
+        .not_valid_before(begin)
+        .not_valid_after(begin + timedelta(days=2))
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    certificate, secret = folder / "cert.pem", folder / "key.pem"
+    pem = serialization.Encoding.PEM
+    certificate.write_bytes(made.public_bytes(pem))
+    secret.write_bytes(
+        key.private_bytes(
+            pem,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return certificate, secret
 
 
 def test_a_proxy_of_the_environment_is_used(
