@@ -66,8 +66,8 @@ def open_bioio(path: str, reading: Reading) -> list[SourceImage]:
         raise Nd2Error("; ".join(failures), path=path)
     suffix = PurePath(path).suffix or "this name"
     raise UnsupportedFeature(
-        f"nothing installed reads files of {suffix}: pip install the reader of bioio for "
-        f"it (e.g. bioio-{suffix.lstrip('.') or 'czi'}; docs at bioio-devs.github.io)",
+        f"nothing installed reads files of {suffix}; if bioio has a reader for them "
+        "(bioio-devs.github.io lists them, bioio-czi for .czi), pip install it",
         path=path,
     )
 

@@ -112,7 +112,9 @@ def test_without_a_reader_the_message_says_what_to_install(
 ) -> None:
     path = tmp_path / "a.czi"
     path.write_bytes(b"?")
-    with pytest.raises(UnsupportedFeature, match=r"pip install .*bioio-czi"):
+    with pytest.raises(
+        UnsupportedFeature, match=r"of \.czi; .*bioio-czi.* pip install"
+    ):
         converted(path)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from limnd2_xr.errors import CorruptChunk
@@ -67,6 +68,7 @@ def _item(number: int) -> str:
     return f"i{number:010}"
 
 
+@lru_cache(4096)  # the names of a file are few, and repeat
 def _stripped(name: str) -> str:
     return _PREFIX.sub("", name, count=1)
 

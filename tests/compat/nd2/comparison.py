@@ -217,7 +217,7 @@ def differences(theirs: Any, ours: Any, where: str) -> Iterator[str]:
     """Yield the place of each leaf that differs."""
     raised = [isinstance(v, dict) and list(v) == ["raises"] for v in (theirs, ours)]
     if raised[0] != raised[1]:
-        yield f"{where}.raises"
+        yield f"{where}.{'only nd2 raises' if raised[0] else 'only ours raises'}"
         return
     if isinstance(theirs, np.ndarray) or isinstance(ours, np.ndarray):
         if not _equal_arrays(theirs, ours):

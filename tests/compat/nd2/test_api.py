@@ -39,8 +39,8 @@ CLASSES = sorted(
 )
 METHODS = sorted(
     name
-    for name, value in vars(nd2.ND2File).items()
-    if callable(value) and not name.startswith("_")
+    for name in dir(nd2.ND2File)
+    if callable(getattr(nd2.ND2File, name)) and not name.startswith("_")
 )
 FUNCTIONS = ("imread", "is_legacy", "is_supported_file", "rescue_nd2", "nd2_to_tiff")
 
@@ -82,6 +82,19 @@ def test_what_is_a_property_is_one_here() -> None:
         if not name.startswith("_"):
             is_method = callable(getattr(nd2.ND2File, name))
             assert callable(getattr(ours.ND2File, name)) == is_method, name
+
+
+def test_layers_have_the_same_fields_and_methods() -> None:
+    found = dataclasses.fields(ours.BinaryLayer)
+    expected = dataclasses.fields(nd2.BinaryLayer)
+    assert [(f.name, f.repr) for f in found] == [(f.name, f.repr) for f in expected]
+    for name in ("BinaryLayer", "BinaryLayers"):
+        public = [n for n in dir(getattr(nd2, name)) if n[0] != "_" or n == "__init__"]
+        for method in public:
+            here, there = (getattr(getattr(m, name), method) for m in (ours, nd2))
+            assert callable(here) == callable(there)
+            if inspect.isfunction(there):
+                assert arguments(here) == arguments(there)
 
 
 @pytest.mark.parametrize("name", CLASSES)
