@@ -261,7 +261,7 @@ class BaseSource(ABC):
         for observer in _observers:
             observer(offset, nbytes)
 
-    def copy_to(self, fd: int, at: int, offset: int, nbytes: int) -> bool:
+    def copy_to(self, fd: int, at: int, offset: int, nbytes: int) -> bool:  # noqa: ARG002
         """Have the system copy bytes into another file; see `ByteSource.copy_to`."""
         self._check(offset, nbytes)
         return False
