@@ -311,7 +311,7 @@ def _experiment(
     if isinstance(experiment, ExperimentLevel):
         return experiment
     letter = _loop("multipoint" if experiment is None else experiment)
-    return ExperimentFactory(**{letter: count})() if count > 1 else None  # type: ignore[arg-type]
+    return ExperimentFactory(**{letter: count})() if count > 1 else None
 
 
 def _metadata(

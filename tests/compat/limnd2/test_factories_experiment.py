@@ -98,7 +98,7 @@ def test_a_factory_may_be_changed_and_called_again() -> None:
     pars = made(factory).uLoopPars
     assert isinstance(pars, ExperimentZStackLoop)
     assert (pars.uiCount, pars.dZHigh) == (5, 4.0)
-    factory.t = 5  # type: ignore[assignment]
+    factory.t = 5
     assert made(factory).dims == {"t": 5, "z": 5}
 
 

@@ -63,7 +63,10 @@ def test_a_sequence_of_files(files: list[Path], tmp_path: Path) -> None:
 
 
 def test_channels_in_files_of_their_own(files: list[Path], tmp_path: Path) -> None:
-    groups = [files[:2], [tools.LimImageSource.open(path) for path in files[2:]]]
+    groups: list[Any] = [
+        files[:2],
+        [tools.LimImageSource.open(path) for path in files[2:]],
+    ]
     source = tools.LimImageSource.open(files[0])
     like = source.nd2_attributes()
     assert (like.width, like.height, like.uiBpcInMemory) == (10, 12, 16)
