@@ -8,6 +8,7 @@ asked for, once for all arrays of that file, and makes sure that it found the sa
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import weakref
@@ -101,6 +102,16 @@ _managers: weakref.WeakValueDictionary[_Key, FileManager] = (
 )
 """Those that arrived from elsewhere: one a file, so that it is opened once."""
 _lock = threading.Lock()
+
+
+def _renew_lock() -> None:
+    """Threads that held the lock are not there after a fork."""
+    global _lock  # noqa: PLW0603 - one a process
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 class FileManager:

@@ -33,28 +33,41 @@ class FileVariable(xr.Variable):
 
     Only `chunk` differs from that of `xarray.Variable`: the names of dask arrays hold a
     digest of what the file was like when it was opened, and with ``"auto"`` blocks are
-    made of the blocks that suit the file.
+    made of the blocks that suit the file. It returns a plain `xarray.Variable`.
     """
 
     __slots__ = ()
 
-    def chunk(  # noqa: D102 - as that of xarray
+    def chunk(  # type: ignore[override]  # noqa: D102 - as that of xarray
         self,
         chunks: Any = {},  # noqa: B006
-        *args: Any,
+        name: str | None = None,
+        lock: bool | None = None,
+        inline_array: bool | None = None,
+        chunked_array_type: Any = None,
         from_array_kwargs: Mapping[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> FileVariable:
+        **chunks_kwargs: Any,
+    ) -> xr.Variable:
         array = _file_array(self._data)
         if array is not None:
             from_array_kwargs = dict(from_array_kwargs or {})
-            name = from_array_kwargs.get("name")
-            if isinstance(name, str):
-                from_array_kwargs["name"] = _with_token(name, array)
+            given = from_array_kwargs.get("name")
+            if isinstance(given, str):
+                from_array_kwargs["name"] = _with_token(given, array)
+            if chunks_kwargs and not chunks:
+                chunks, chunks_kwargs = chunks_kwargs, {}
             chunks = self._suited(chunks)
-        kwargs["from_array_kwargs"] = from_array_kwargs
-        chunked: FileVariable = super().chunk(chunks, *args, **kwargs)
-        return chunked
+        chunked = super().chunk(
+            chunks,
+            name,
+            lock,
+            inline_array,
+            chunked_array_type,
+            from_array_kwargs,
+            **chunks_kwargs,
+        )
+        # What dask has is no file's any more: a variable as any other.
+        return chunked.to_base_variable()
 
     def _suited(self, chunks: Any) -> Any:
         """Turn ``"auto"`` into multiples of the blocks that suit the file."""

@@ -88,6 +88,10 @@ class Resident:
         self._limit = limit
         self._nbytes = 0
         self._ranges: dict[tuple[weakref.ref[FileMapping], int, int], None] = {}
+        self.renew_lock()
+
+    def renew_lock(self) -> None:
+        """Take a new lock: threads that held the old one are not there after a fork."""
         self._lock = threading.Lock()
 
     def add(self, mapping: FileMapping, offset: int, nbytes: int) -> bool:
@@ -104,13 +108,13 @@ class Resident:
             if known:
                 del self._ranges[key]
             else:
-                self._nbytes += nbytes
+                self._nbytes += max(nbytes, mmap.PAGESIZE)
             self._ranges[key] = None
             while self._nbytes > self._limit and len(self._ranges) > 1:
                 oldest = next(iter(self._ranges))
                 del self._ranges[oldest]
                 gone.append(oldest)
-                self._nbytes -= oldest[2]
+                self._nbytes -= max(oldest[2], mmap.PAGESIZE)
         for reference, start, length in gone:
             old = reference()
             if old is not None:
@@ -135,6 +139,9 @@ def usual_limit() -> int:
 
 
 RESIDENT = Resident(usual_limit())
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=RESIDENT.renew_lock)
 
 
 def is_on_local_disk(path: str) -> bool:

@@ -8,8 +8,9 @@ there for the next block. A process keeps a limited number of bytes, those used 
 
 from __future__ import annotations
 
+import os
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Final
 
 from limnd2_xr.errors import CorruptChunk
@@ -85,8 +86,13 @@ class FrameCache:
 
     def __init__(self, limit_nbytes: int = KEPT_NBYTES) -> None:
         self.limit_nbytes = limit_nbytes
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Forget all frames, and whoever used them: threads are not there after a fork."""
         self._lock = threading.Lock()
         self._frames: OrderedDict[tuple[object, int], SharedFrame] = OrderedDict()
+        self._gone: deque[object] = deque()
 
     def frames(self, owner: object, rows: list[int]) -> dict[int, SharedFrame]:
         """Return frames by their number, begun or not.
@@ -104,6 +110,7 @@ class FrameCache:
                 key = owner, row
                 found[row] = self._frames.setdefault(key, SharedFrame())
                 self._frames.move_to_end(key)
+        self._forget_gone()
         return found
 
     def forget_old(self) -> None:
@@ -113,19 +120,37 @@ class FrameCache:
             while self._frames and kept > self.limit_nbytes:
                 _, frame = self._frames.popitem(last=False)
                 kept -= frame.nbytes
+        self._forget_gone()
 
     def forget(self, owner: object) -> None:
-        """Forget all frames of one owner."""
-        with self._lock:
-            for key in [key for key in self._frames if key[0] is owner]:
-                del self._frames[key]
+        """Forget all frames of one owner, at once or when another thread is done here.
+
+        The garbage collector may call this at any moment, also while this very thread
+        holds the lock: nobody waits for it.
+        """
+        self._gone.append(owner)
+        self._forget_gone()
+
+    def _forget_gone(self) -> None:
+        while self._gone and self._lock.acquire(blocking=False):
+            try:
+                gone = self._gone.popleft()
+                for key in [key for key in self._frames if key[0] is gone]:
+                    del self._frames[key]
+            finally:
+                self._lock.release()
 
     @property
     def nbytes(self) -> int:
         """Memory that all frames take."""
         with self._lock:
-            return sum(frame.nbytes for frame in self._frames.values())
+            found = sum(frame.nbytes for frame in self._frames.values())
+        self._forget_gone()
+        return found
 
 
 CACHE: Final = FrameCache()
 """Of this process."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=CACHE.begin_anew)

@@ -232,6 +232,22 @@ def test_variables_that_were_read_need_nothing_of_this_package(
     assert type(pickle.loads(loaded)["image"].variable) is xr.Variable
 
 
+def test_chunking_is_that_of_xarray(stack: SyntheticFile) -> None:
+    with xr.open_dataset(stack.data, engine="nd2") as dataset:
+        lazy = dataset["image"].variable
+        asked: list[Any] = [{}, 3, -1, (2, 1, 1, 24, 32), {"T": (2, 4)}, {"nope": 3}]
+        for chunks in asked:
+            plain = xr.Variable(lazy.dims, stack.array()).chunk(chunks)
+            chunked = lazy.chunk(chunks)
+            assert type(chunked) is xr.Variable
+            assert chunked.chunks == plain.chunks
+        by_name = lazy.chunk(T=2)
+        assert by_name.chunks == lazy.chunk({"T": 2}).chunks
+        by_place = lazy.chunk({"T": 2}, "mine", False, True, "dask", {})
+        assert by_place.data.name == "mine"
+        np.testing.assert_array_equal(by_place, stack.array())
+
+
 # ---- what travels ---------------------------------------------------------------------
 
 
@@ -376,10 +392,11 @@ def test_array_expressions(stack: SyntheticFile, tmp_path: Path) -> None:
         expected = np.load("expected.npy")
         with xr.open_dataset("a.nd2", chunks={}) as dataset:
             image = dataset["image"]
-            # dask's own methods: its expressions lack what xarray calls to reduce.
+            # dask's own methods: its expressions lack what xarray calls to reduce, and
+            # what NumPy asks for when a value is wanted without `compute`.
             assert (image.data.max(axis=1).compute() == expected.max(axis=1)).all()
             part = image.isel(T=slice(1, 4), Y=slice(3, 9))
-            assert (part.values == expected[1:4, :, :, 3:9]).all()
+            assert (part.compute().values == expected[1:4, :, :, 3:9]).all()
             rows = dataset.chunk({"T": 2, "Y": 5})["image"]
             assert (rows.data.sum(axis=0).compute() == expected.sum(axis=0)).all()
             rows.nd2.write_nd2("b.nd2")

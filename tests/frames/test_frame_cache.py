@@ -15,7 +15,7 @@ from isal import isal_zlib
 
 from limnd2_xr.errors import CorruptChunk
 from limnd2_xr.frames import frame_cache, pixels
-from limnd2_xr.frames.frame_cache import CACHE, FrameCache
+from limnd2_xr.frames.frame_cache import CACHE, FrameCache, SharedFrame
 from limnd2_xr.frames.store import FrameStore
 from limnd2_xr.testing.counting import count_reads
 from limnd2_xr.testing.synthetic import ChannelSpec, SyntheticSpec, TimeLoop, build
@@ -206,3 +206,39 @@ def test_a_stream_goes_on_where_it_stopped(stops: list[int], end: bool) -> None:
 def test_unknown_frames_say_so(file: SyntheticFile) -> None:
     with FrameStore.open(file.data) as store, pytest.raises(ValueError, match="packed"):
         frame_cache.SharedFrame().rows(1, store.table.layout, None)
+
+
+def test_the_garbage_collector_may_come_at_any_moment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Files are forgotten from finalizers, which may run while the lock is held."""
+    cache, gone, kept = FrameCache(), object(), object()
+
+    class Collected(SharedFrame):
+        def __init__(self) -> None:
+            super().__init__()
+            cache.forget(gone)
+
+    cache.frames(gone, [1])
+    monkeypatch.setattr(frame_cache, "SharedFrame", Collected)
+    cache.frames(kept, [1, 2])
+    assert {owner for owner, _ in cache._frames} == {kept}
+
+
+def test_another_thread_is_not_waited_for() -> None:
+    cache, gone = FrameCache(), object()
+    cache.frames(gone, [1])
+    with cache._lock:
+        cache.forget(gone)
+        assert cache._frames
+    cache.forget_old()
+    assert not cache._frames
+
+
+def test_a_forked_process_waits_for_no_thread_of_the_other() -> None:
+    cache = FrameCache()
+    cache.frames(cache, [1])
+    cache._lock.acquire()
+    cache.begin_anew()
+    assert cache.nbytes == 0
+    assert list(cache.frames(cache, [2])) == [2]
