@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from limnd2_xr.arrays.dataset import SOURCE_KEY
+from limnd2_xr.arrays.dataset import SIZES_KEY, SOURCE_KEY
 from limnd2_xr.damage import DamageReport
 from limnd2_xr.errors import CorruptChunk, Nd2Error
 from limnd2_xr.frames.chunk_reading import ChunkReader
@@ -15,6 +16,8 @@ from limnd2_xr.variants.decode import decode
 from limnd2_xr.variants.legacy_xml import decode_legacy, plain
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import xarray as xr
 
     from limnd2_xr.container.source import ByteSource, SourceSpec
@@ -40,32 +43,47 @@ class ChunkInfo:
     """``"pixels"``, ``"lite"``, ``"xml"``, ``"json"``, ``"zlib"`` or ``"raw"``."""
 
 
-def source_of(obj: xr.Dataset | xr.DataArray) -> SourceSpec:
+def source_of(
+    obj: xr.Dataset | xr.DataArray, *, one_of_several: bool = False
+) -> SourceSpec:
     """Return the file behind an object.
+
+    Parameters
+    ----------
+    obj
+        Opened from a file, or selected from what was.
+    one_of_several
+        Take the first of the files that it was put together from, where that is known.
 
     Raises
     ------
     Nd2Error
-        If it remembers none: arithmetic drops that.
+        If it remembers none: arithmetic drops that. Or if it is larger than its file:
+        what xarray puts together from several remembers the first.
     """
-    found = obj.encoding.get(SOURCE_KEY)
-    if found is None:
-        variables = getattr(obj, "data_vars", {})
-        found = next(
-            (
-                v.encoding[SOURCE_KEY]
-                for v in variables.values()
-                if SOURCE_KEY in v.encoding
-            ),
-            None,
-        )
-    if found is None:
+    parts = (obj, *getattr(obj, "data_vars", {}).values())
+    image = next((part for part in parts if SOURCE_KEY in part.encoding), None)
+    if image is None:
         raise Nd2Error(
             "the object does not remember its file: it was not opened from one, or was "
             "computed from what was"
         )
-    spec: SourceSpec = found
+    spec: SourceSpec = image.encoding[SOURCE_KEY]
+    if not one_of_several and _exceeds(image, image.encoding.get(SIZES_KEY, {})):
+        raise Nd2Error(
+            "the object has more frames or pixels than its file, as if it was put "
+            "together from several; ask each of them",
+            path=spec.name,
+        )
     return spec
+
+
+def _exceeds(image: xr.Dataset | xr.DataArray, stored: Mapping[str, int]) -> bool:
+    """Say whether an image is larger than that of its file, along a dim or in all."""
+    if not stored:
+        return False
+    longer = any(image.sizes[dim] > n for dim, n in stored.items() if dim in image.dims)
+    return longer or math.prod(image.sizes.values()) > math.prod(stored.values())
 
 
 def list_chunks(spec: SourceSpec) -> list[ChunkInfo]:

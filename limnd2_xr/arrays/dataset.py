@@ -27,6 +27,7 @@ __all__ = [
     "DAMAGE_KEY",
     "IMAGE",
     "OPTIONS_KEY",
+    "SIZES_KEY",
     "SOURCE_KEY",
     "image_encoding",
     "image_of",
@@ -40,6 +41,9 @@ IMAGE = "image"
 
 SOURCE_KEY = "nd2_source"
 """In the encoding of the image: the `SourceSpec` of its file, for writing it again."""
+
+SIZES_KEY = "nd2_sizes"
+"""In the encoding of the image: the sizes of that of its file."""
 
 OPTIONS_KEY = "nd2_options"
 """In the encoding of the image: with which options its file was opened."""
@@ -167,6 +171,7 @@ def dataset_of(state: StoreState, skip: frozenset[str] = frozenset()) -> xr.Data
             "source": source,
             "original_shape": state.shape,
             SOURCE_KEY: state.spec,
+            SIZES_KEY: dict(zip(state.dims, state.shape, strict=True)),
         }
         variable = xr.Variable(state.dims, pixels, attrs, encoding)
         variables[IMAGE] = with_file_keys(variable)

@@ -285,7 +285,7 @@ def _along_p(obj: xr.Dataset | xr.DataArray, name: str) -> Any:
 def _plate(obj: xr.Dataset | xr.DataArray) -> Plate | None:
     """Return the plate that the file behind an object describes; None if none does."""
     try:
-        spec: SourceSpec = source_of(obj)
+        spec: SourceSpec = source_of(obj, one_of_several=True)
     except Nd2Error:
         return None
     with FrameStore.open(spec, on_damage="ignore") as store:  # told when opened

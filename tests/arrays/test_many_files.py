@@ -12,7 +12,7 @@ import psutil
 import pytest
 import xarray as xr
 
-from limnd2_xr.errors import StaleFile
+from limnd2_xr.errors import Nd2Error, StaleFile
 from limnd2_xr.testing.synthetic import (
     ChannelSpec,
     Point,
@@ -190,6 +190,28 @@ def test_many_files_are_one_file(paths: list[Path], tmp_path: Path) -> None:
             one["image"].isel(Z=0).transpose("P", ...).values, pixels()
         )
         assert one["stage_x"].isel(T=0, Z=0).values.tolist() == [0.0, 100.0, 200.0]
+
+
+@pytest.mark.parametrize("full_dims", [False, True])
+def test_what_is_read_of_one_file_is_refused_of_several(
+    paths: list[Path], full_dims: bool
+) -> None:
+    """xarray has them remember the first file alone."""
+    options = QUICK | ({} if full_dims else {"coords": PER_FRAME, "data_vars": "all"})
+    with xr.open_mfdataset(paths, full_dims=full_dims, **options) as many:
+        for obj in (many, many["image"], many.isel(T=0)):
+            with pytest.raises(Nd2Error, match="put together from several"):
+                obj.nd2.chunks()
+    with xr.open_dataset(paths[0]) as one:
+        expected = one.nd2.chunks()
+        for part in (
+            one.isel(T=0, X=[2, 3]),
+            one.rename_dims(C="dye"),
+            one.transpose(),
+        ):
+            assert part.nd2.chunks() == expected
+        with pytest.raises(Nd2Error, match="put together from several"):
+            xr.concat([one, one], "T").nd2.chunks()
 
 
 def test_more_files_than_may_be_open(paths: list[Path]) -> None:
