@@ -32,6 +32,8 @@ from limnd2_xr.frames.store import FrameStore
 from limnd2_xr.model import raw as chunks
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from limnd2_xr.compat.limnd2.pixels import Rect
@@ -217,6 +219,29 @@ class FileChunker(BaseChunker):
             return None
         return self.frames.read_chunk(full)
 
+    def decoded(self, name: str, decode: Callable[[bytes], _T]) -> _T | None:
+        """Return what a chunk holds; None if the file has no such chunk.
+
+        Parameters
+        ----------
+        name
+            With its closing ``!``.
+        decode
+            From its payload.
+
+        Raises
+        ------
+        CorruptChunk
+            If it does not decode, naming file and chunk.
+        """
+        payload = self.chunk(name)
+        if payload is None:
+            return None
+        try:
+            return decode(payload)
+        except CorruptChunk as error:
+            raise error.located(path=self.state.spec.name, chunk=name) from error
+
     def image(
         self,
         seqindex: SupportsIndex,
@@ -300,10 +325,11 @@ class FileChunker(BaseChunker):
             If there is no such frame.
         """
         labels = self._labels(binid, self.frame_number(seqindex))
-        step = 1 << operator.index(downsample_level)
-        height, width = (side // step for side in labels.shape)
-        if not height or not width:
-            raise ValueError(f"nothing is left of the mask at level {downsample_level}")
+        level = operator.index(downsample_level)
+        if level < 0 or not all(side >> level for side in labels.shape):
+            raise ValueError(f"nothing is left of the mask at level {level}")
+        step = 1 << level
+        height, width = (side >> level for side in labels.shape)
         smaller = labels[: height * step : step, : width * step : step]
         return np.ascontiguousarray(smaller[clipped(rect, height, width)])
 

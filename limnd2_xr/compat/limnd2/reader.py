@@ -270,10 +270,9 @@ class Nd2Reader(ReaderSummary):
             If there are none.
         """
         name = deepsim_chunk_name(index(component_index), index(seqindex))
-        payload = self._chunker.chunk(name)
-        if payload is None:
+        raw = self._chunker.decoded(name, decode_deepsim)
+        if raw is None:
             raise NameNotInChunkmapError(name)
-        raw = decode_deepsim(payload)
         return (
             raw.images,
             raw.calibration_key.rstrip("\0"),

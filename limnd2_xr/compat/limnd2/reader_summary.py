@@ -138,14 +138,12 @@ class ReaderSummary:
     @cached_property
     def wellplateDesc(self) -> WellplateDesc | None:
         """The well plate; None if the file has none."""
-        payload = self._chunker.chunk(PLATE_CHUNK)
-        return None if payload is None else WellplateDesc.from_lv(payload)
+        return self._chunker.decoded(PLATE_CHUNK, WellplateDesc.from_lv)
 
     @cached_property
     def wellplateFrameInfo(self) -> WellplateFrameInfo | None:
         """The well of each frame; None if the file does not say."""
-        payload = self._chunker.chunk(FRAME_WELLS)
-        return None if payload is None else WellplateFrameInfo.from_json(payload)
+        return self._chunker.decoded(FRAME_WELLS, WellplateFrameInfo.from_json)
 
     @cached_property
     def acqTimes(self) -> NDArray[np.float64]:
@@ -161,8 +159,7 @@ class ReaderSummary:
     @cached_property
     def acqTimes2(self) -> NDArray[np.float64] | None:
         """Milliseconds of a second clock; None if the file has none."""
-        payload = self._chunker.chunk(chunks.SECOND_CLOCK)
-        return None if payload is None else decode_times(payload)
+        return self._chunker.decoded(chunks.SECOND_CLOCK, decode_times)
 
     @cached_property
     def acqFrames(self) -> NDArray[np.uint32] | None:
@@ -182,9 +179,12 @@ class ReaderSummary:
         attributes, frames = self.imageAttributes, self._chunker.frame_count
         found = np.empty((attributes.componentCount, 2, frames))
         for component in range(attributes.componentCount):
-            payload = self._chunker.chunk(component_ranges_chunk(component))
-            if payload is not None:
-                found[component] = decode_component_ranges(payload, frames)
+            ranges = self._chunker.decoded(
+                component_ranges_chunk(component),
+                lambda payload: decode_component_ranges(payload, frames),
+            )
+            if ranges is not None:
+                found[component] = ranges
             else:
                 found[component, 0] = 0
                 found[component, 1] = 2.0**attributes.uiBpcInMemory - 1
@@ -251,10 +251,12 @@ class ReaderSummary:
     @cached_property
     def customDescription(self) -> CustomDescription | None:
         """The form of a laboratory; None if the file has none."""
-        payload = self._chunker.chunk(DESCRIPTION_CHUNK)
-        if payload is None:
-            return None
-        return CustomDescription.of(parse_custom_description(decode(payload)))
+        return self._chunker.decoded(
+            DESCRIPTION_CHUNK,
+            lambda payload: CustomDescription.of(
+                parse_custom_description(decode(payload))
+            ),
+        )
 
     @cached_property
     def smartExperimentDescription(self) -> dict[str, Any] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from limnd2_xr.errors import CorruptChunk
 from limnd2_xr.model import raw as chunks
 from limnd2_xr.model.legacy_document import is_legacy
 from limnd2_xr.model.modern_trees import (
@@ -40,7 +41,7 @@ def stored_tree(store: FrameStore, names: tuple[str, ...]) -> Level | None:
     Raises
     ------
     CorruptChunk
-        If the chunk does not decode.
+        If the chunk does not decode, naming file and chunk.
     """
     if is_legacy(store.document):
         raw = store.document.to_raw(store.records)
@@ -48,12 +49,14 @@ def stored_tree(store: FrameStore, names: tuple[str, ...]) -> Level | None:
     name = next((name for name in names if name in store.state.chunks), None)
     if name is None:
         return None
-    root = decode(store.read_chunk(name))
-    raw = chunks.RawMetadata(version=(3, 0), levels={name: root})
-    level = raw.struct(names)
-    if level is None or not _is_xml(root):
-        return level
-    return _modern(names, store.document)(level)
+    try:
+        root = decode(store.read_chunk(name))
+        level = chunks.RawMetadata(version=(3, 0), levels={name: root}).struct(names)
+        if level is None or not _is_xml(root):
+            return level
+        return _modern(names, store.document)(level)
+    except CorruptChunk as error:
+        raise error.located(path=store.source_name, chunk=name) from error
 
 
 def _modern(names: tuple[str, ...], document: Nd2Document) -> Callable[[Level], Level]:

@@ -6,6 +6,7 @@ import builtins
 import importlib
 import io
 import json
+import re
 import sys
 import zipfile
 from dataclasses import replace
@@ -22,6 +23,7 @@ from limnd2_xr.compat import limnd2
 from limnd2_xr.compat.limnd2.base import BinaryIdNotFountError
 from limnd2_xr.compat.limnd2.experiment import WellplateFrameInfo
 from limnd2_xr.compat.limnd2.results import create_table_data_from_h5
+from limnd2_xr.errors import CorruptChunk
 from limnd2_xr.model.component_ranges import component_ranges_chunk
 from limnd2_xr.model.frame_wells import FRAME_WELLS
 from limnd2_xr.model.plates import PLATE_CHUNK
@@ -161,6 +163,37 @@ def test_wells_come_first_in_the_indexes() -> None:
         assert names == ["w", "t", "m"]
         assert indexes[:5] == [(0, 0, 0), (0, 0, 1), (1, 0, 0), (1, 0, 1), (0, 1, 0)]
         assert reader.dimensionSizes() == {"t": 2, "m": 4}
+
+
+@pytest.mark.parametrize(
+    ("chunk", "name"),
+    [
+        (FRAME_WELLS, "wellplateFrameInfo"),
+        (PLATE_CHUNK, "wellplateDesc"),
+        ("CustomData|AcqTimes2Cache!", "acqTimes2"),
+        ("ImageTextInfoLV!", "imageTextInfo"),
+        ("ImageMetadataSeqLV|0!", "pictureMetadata"),
+        ("CustomDataVar|AppInfo_V1_0!", "appInfo"),
+        ("CustomData|CustomDescriptionV1_0!", "customDescription"),
+        (component_ranges_chunk(0), "compFrameRange"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::limnd2_xr.errors.Nd2Warning")
+def test_damaged_chunks_are_named_and_leave_the_images(chunk: str, name: str) -> None:
+    data = build(replace(SPEC, extra_chunks={chunk: b"damaged"})).data
+    with limnd2.Nd2Reader(data) as reader:
+        with pytest.raises(CorruptChunk, match=re.escape(chunk)):
+            getattr(reader, name)
+        assert reader.image(2).any()
+
+
+def test_levels_of_masks_are_checked(full: limnd2.Nd2Reader) -> None:
+    number = full.binaryRleMetadata[0].id
+    for level in (-1, 6, 10**9):
+        with pytest.raises(ValueError, match="nothing is left"):
+            full.binaryRasterData(number, 0, downsample_level=level)
+        with pytest.raises(ValueError, match="nothing is left"):
+            full.image(0, downsample_level=level)
 
 
 def test_items_of_wells_take_what_other_writers_write() -> None:
