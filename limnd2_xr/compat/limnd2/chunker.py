@@ -13,7 +13,6 @@ from limnd2_xr.compat.limnd2.attributes import ImageAttributes
 from limnd2_xr.compat.limnd2.base import (
     BaseChunker,
     BinaryIdNotFountError,
-    NameNotInChunkmapError,
     NotNd2Format,
     UnexpectedCallError,
     UnsupportedChunkmapError,
@@ -30,6 +29,7 @@ from limnd2_xr.frames.mask_reading import read_mask
 from limnd2_xr.frames.pyramid import LEVEL_FAMILY
 from limnd2_xr.frames.store import FrameStore
 from limnd2_xr.model import raw as chunks
+from limnd2_xr.model.flat_trees import attributes_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -133,9 +133,15 @@ class FileChunker(BaseChunker):
     def imageAttributes(self) -> ImageAttributes:
         """Size, type and number of the frames."""
         found = self._given("with_image_attributes", ImageAttributes)
-        return found or ImageAttributes.from_var(
-            stored_tree(self.frames, chunks.ATTRIBUTES) or _missing("ImageAttributes")
-        )
+        if found is not None:
+            return found
+        try:
+            tree = stored_tree(self.frames, chunks.ATTRIBUTES)
+        except CorruptChunk:  # which opening told
+            tree = None
+        if tree is None:  # found out from the frames
+            tree = attributes_tree(self.state.document.attributes)
+        return ImageAttributes.from_var(tree)
 
     @cached_property
     def experiment(self) -> ExperimentLevel | None:
@@ -384,7 +390,3 @@ class FileChunker(BaseChunker):
                 f"{self.frame_count}"
             )
         return number
-
-
-def _missing(what: str) -> Any:
-    raise NameNotInChunkmapError(what)

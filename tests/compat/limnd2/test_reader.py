@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import nd2 as oracle
@@ -355,6 +356,24 @@ def test_a_bare_file_has_planes_and_no_loops() -> None:
         assert reader.pictureMetadata.channelNames == ["Channel_0", "Channel_1"]
         assert reader.software == ""
         assert limnd2.generalImageInfo(reader)["calibration"] == "Uncalibrated"
+
+
+@pytest.mark.parametrize("payload", [None, b"damaged"])
+def test_attributes_that_are_lost_are_those_of_the_frames(
+    payload: bytes | None,
+) -> None:
+    name = "ImageAttributesLV!"
+    lost = (
+        replace(SMALL, omit_chunks=frozenset({name}))
+        if payload is None
+        else replace(SMALL, extra_chunks={name: payload})
+    )
+    with limnd2.Nd2Reader(build(SMALL).data) as reader:
+        expected = reader.imageAttributes
+    with limnd2.Nd2Reader(build(lost).data) as reader:
+        found = reader.imageAttributes
+        assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
+        assert reader.image(2).any()
 
 
 def test_a_bare_file_of_three_bytes_a_pixel_is_rgb() -> None:
