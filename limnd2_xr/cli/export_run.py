@@ -7,6 +7,7 @@ tidies up after itself before the process ends.
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import threading
 import time
@@ -182,7 +183,7 @@ def _reason(job: Job, error: Exception) -> str:
         text = str(error).replace("resume=True", "--resume")
         text = text.replace("pass overwrite=True", "--overwrite is needed")
         text = text.replace("overwrite=True", "--overwrite")
-    elif isinstance(error, OSError) and error.filename not in {None, job.source.name}:
+    elif isinstance(error, OSError) and not _is_about_source(job, error):
         text = f"{error.filename}: {error.strerror or error}"
     else:
         text = reason_of(job.source.name, error)
@@ -190,6 +191,12 @@ def _reason(job: Job, error: Exception) -> str:
             kind = type(error).__name__
             text = text if not text or kind in text else f"{kind}: {text}"
     return one_line(_scrubbed(job, text)).removeprefix(f"{job.source_name}: ")
+
+
+def _is_about_source(job: Job, error: OSError) -> bool:
+    if not isinstance(error.filename, str) or job.source.is_remote:
+        return True
+    return os.path.abspath(error.filename) == os.path.abspath(job.source.name)  # noqa: PTH100
 
 
 def _scrubbed(job: Job, text: str) -> str:
