@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+from xarray.core import indexing
+
+from limnd2_xr.arrays.lazy import FrameArray
+from limnd2_xr.arrays.opened_pixels import opened_pixels
 from limnd2_xr.frames.packing import check_dtype
 
 if TYPE_CHECKING:
     import xarray as xr
+
+    from limnd2_xr.arrays.opened_pixels import OpenedPixels
 
 __all__ = ["with_image_dims"]
 
@@ -44,7 +51,7 @@ def with_image_dims(image: xr.DataArray, *, stored_dtype: bool = True) -> xr.Dat
         check_dtype(image.dtype)
     image = _with_loaded_coordinates(image)
     if "C" not in image.dims:
-        image = image.expand_dims("C")
+        image = _with_channel(image)
     if "S" not in image.dims:
         return image
     if image.sizes["S"] != 3:
@@ -61,6 +68,36 @@ def with_image_dims(image: xr.DataArray, *, stored_dtype: bool = True) -> xr.Dat
             )
         image = image.isel(S=[labels.index(letter) for letter in _RGB])
     return image
+
+
+def _with_channel(image: xr.DataArray) -> xr.DataArray:
+    """Give an array of one channel the dim C.
+
+    xarray would read all of what is lazy for that; of a file the index is made a slice.
+    """
+    opened = None if image.chunks is not None else opened_pixels(image)
+    at = None if opened is None else _single_channel(opened)
+    if opened is None or at is None:
+        return image.expand_dims("C")
+    place, key = at
+    nothing = np.broadcast_to(np.zeros((), image.dtype), image.shape)
+    shell = image.copy(data=nothing).expand_dims("C", place)
+    pixels = FrameArray(opened.manager, opened.state)
+    return shell.copy(
+        data=indexing.LazilyIndexedArray(pixels, indexing.OuterIndexer(key))
+    )
+
+
+def _single_channel(opened: OpenedPixels) -> tuple[int, tuple[Any, ...]] | None:
+    """Where C would be and the index that keeps it, if one channel was picked."""
+    at = opened.state.dims.index("C")
+    picked = opened.key[at]
+    if not isinstance(picked, int | np.integer):
+        return None
+    number = int(picked) % opened.state.shape[at]
+    key = (*opened.key[:at], slice(number, number + 1), *opened.key[at + 1 :])
+    before = [k for k in opened.key[:at] if not isinstance(k, int | np.integer)]
+    return len(before), key
 
 
 def _with_loaded_coordinates(image: xr.DataArray) -> xr.DataArray:
