@@ -24,6 +24,7 @@ __all__ = [
     "frame_export",
     "image_dimensions",
     "plan_sequence",
+    "plan_sequence_as_json",
     "sequence_export",
 ]
 
@@ -78,12 +79,24 @@ def convert_sequence(arguments: Sequence[str] | None = None) -> int:
 
 
 def plan_sequence(arguments: Sequence[str] | None = None) -> int:
-    """Run ``limnd2-plan-sequence``: the plan is that of ``limnd2-xr convert --plan``.
+    """Run ``limnd2-plan-sequence``.
 
     Parameters
     ----------
     arguments
         By default those of the process.
+    """
+    _say(plan_sequence_as_json(arguments))
+    return 0
+
+
+def plan_sequence_as_json(arguments: Sequence[str] | None = None) -> str:
+    """Return what a sequence would become: the plan of ``limnd2-xr convert --plan``.
+
+    Parameters
+    ----------
+    arguments
+        Of ``limnd2-plan-sequence``; by default those of the process.
     """
     from limnd2_xr.conversion.converting import plan_conversion
 
@@ -91,8 +104,7 @@ def plan_sequence(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("-n", "--nd2", help="file to write")
     given = parser.parse_args(arguments)
     with _told(parser):
-        _say(plan_conversion(given.folder, given.nd2, **_settings(given)).to_json())
-    return 0
+        return plan_conversion(given.folder, given.nd2, **_settings(given)).to_json()
 
 
 def image_dimensions(arguments: Sequence[str] | None = None) -> int:

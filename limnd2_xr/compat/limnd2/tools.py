@@ -12,6 +12,15 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 
 from limnd2_xr.compat.limnd2.attributes import ImageAttributes
+from limnd2_xr.compat.limnd2.commands import (
+    convert_file as convert_file_to_nd2_cli,
+)
+from limnd2_xr.compat.limnd2.commands import (
+    convert_sequence as convert_sequence_to_nd2_cli,
+)
+from limnd2_xr.compat.limnd2.commands import frame_export as frame_export_cli
+from limnd2_xr.compat.limnd2.commands import plan_sequence_as_json
+from limnd2_xr.compat.limnd2.commands import sequence_export as sequence_export_cli
 from limnd2_xr.compat.limnd2.experiment import ExperimentLevel
 from limnd2_xr.compat.limnd2.experiment_factory import ExperimentFactory
 from limnd2_xr.compat.limnd2.metadata_factory import MetadataFactory
@@ -33,8 +42,13 @@ if TYPE_CHECKING:
 __all__ = [
     "LimImageSource",
     "convert_file_to_nd2",
+    "convert_file_to_nd2_cli",
     "convert_sequence_to_nd2",
+    "convert_sequence_to_nd2_cli",
+    "frame_export_cli",
     "get_file_dimensions_as_json",
+    "plan_sequence_as_json",
+    "sequence_export_cli",
 ]
 
 _LOOPS: Final = {
