@@ -183,6 +183,11 @@ class Nd2ZarrStore(Store):
             super().with_read_only(read_only)
         return type(self)(self._state, self._options)
 
+    @property
+    def images(self) -> tuple[str, ...]:
+        """Paths of its images, position by position: ``("",)`` where it is one."""
+        return tuple(self._shown().images)
+
     # -- the file
 
     def close(self) -> None:

@@ -74,6 +74,8 @@ class ZarrTree:
     """Every ``zarr.json``, by its key."""
     arrays: dict[str, ChunkSource] = field(default_factory=dict)
     """Chunks of every array, by its path."""
+    images: list[str] = field(default_factory=list)
+    """Paths of the groups of images, position by position."""
 
     def add_group(self, path: str, ome: dict[str, Any] | None = None) -> None:
         """Add a group with attributes of OME-Zarr."""
@@ -212,6 +214,7 @@ class _Builder:
         """Add one position as an image with all that belongs to it."""
         name = self.name if len(self._sequence) == 1 else self._position_name(position)
         image = NgffImage.of(name, self.axes, self._coords)
+        tree.images.append(path)
         numbers = self._held[position]
         levels = [0]
         tree.add_group(path)

@@ -64,10 +64,13 @@ def serve(
             raise typer.Exit(2) from error
         stack.callback(server.close)
         for name, file in zip(stores, files, strict=True):
-            url = server.urls[name]
-            typer.echo(
-                f"{redacted(file)}: {url}\n  {_VIEWER}{quote(url, safe=':/[]%')}"
-            )
+            url, images = server.urls[name], stores[name].images
+            # Viewers of one image are shown the first of a series; plates they know.
+            first = "/0" if images[0] == "0" else ""
+            typer.echo(f"{redacted(file)}: {url}")
+            if len(images) > 1:
+                typer.echo(f"  {len(images)} images: /{images[0]} to /{images[-1]}")
+            typer.echo(f"  {_VIEWER}{quote(url + first, safe=':/[]%')}")
         if host in _EVERYWHERE:
             typer.echo(
                 f"other machines: {socket.gethostname()}:{server.port}", err=True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import pickle
 import warnings
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import dask.base
@@ -67,14 +68,19 @@ def open_a(site: HttpServer, **options: Any) -> xr.Dataset:
     return xr.open_dataset(site.url("/a.nd2"), engine="nd2", cache=False, **options)
 
 
+@lru_cache
+def long_file() -> bytes:
+    """One of 20,000 frames."""
+    loops = (TimeLoop(20_000),)
+    spec = SyntheticSpec(loops=loops, width=16, height=16, dtype="uint8", alignment=1)
+    return build(spec).data
+
+
 # ---- requests ---------------------------------------------------------------------------
 
 
 def test_opening_long_files_takes_at_most_six_requests(site: HttpServer) -> None:
-    spec = SyntheticSpec(
-        loops=(TimeLoop(20_000),), width=16, height=16, dtype="uint8", alignment=1
-    )
-    site.files["/long.nd2"] = ServedFile(build(spec).data)
+    site.files["/long.nd2"] = ServedFile(long_file())
     with xr.open_dataset(site.url("/long.nd2"), engine="nd2") as ds:
         assert ds.sizes["T"] == 20_000
         assert site.n_requests <= 6

@@ -497,6 +497,7 @@ def test_positions_are_a_series() -> None:
     with zarr_store(build(SPECS["positions"]).data) as store:
         root = zarr.open_group(store, mode="r")
         assert root.attrs["ome"] == {"version": "0.5", "bioformats2raw.layout": 3}
+        assert store.images == ("0", "1", "2")
         series: Any = root["OME"].attrs["ome"]
         assert series["series"] == ["0", "1", "2"]
         image: Any = root["1"].attrs["ome"]
@@ -522,6 +523,7 @@ def test_wells_are_a_plate(tmp_path: Path) -> None:
         assert plate["plate"]["field_count"] == 2
         ome_zarr_models.open_ome_zarr(root)
         assert paths(store) == ["A/1/0", "A/1/1", "B/3/0"]
+        assert store.images == ("A/1/0", "B/3/0", "A/1/1")
         wanted = images(dataset)
         for path, position in (("A/1/0", 0), ("A/1/1", 2), ("B/3/0", 1)):
             found = array(store, f"{path}/0")[...]

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from limnd2_xr.arrays.serving import ZarrServer
 from limnd2_xr.cli.app import app
 from limnd2_xr.testing.http_server import HttpServer
-from limnd2_xr.testing.synthetic import SyntheticSpec, build
+from limnd2_xr.testing.synthetic import Point, PositionLoop, SyntheticSpec, build
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,6 +66,19 @@ def test_files_are_served_until_it_is_interrupted(
     assert viewer.endswith("?source=" + first.removeprefix(f"{cells}: "))
     assert second.endswith("/cells_2.zarr")
     assert done.stderr.endswith("stopped\n")
+
+
+def test_a_series_begins_with_its_first_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points = (Point(0.0, 0.0), Point(9.0, 0.0))
+    spec = SyntheticSpec(loops=(PositionLoop(points),), width=8, height=6)
+    (tmp_path / "two.nd2").write_bytes(build(spec).data)
+    monkeypatch.setattr(ZarrServer, "serve_forever", lambda server: None)
+    url, images, viewer = run(tmp_path / "two.nd2", "--port", 0).stdout.splitlines()
+    assert url.endswith("/two.zarr")
+    assert images == "  2 images: /0 to /1"
+    assert viewer.endswith("/two.zarr/0")
 
 
 def test_a_file_that_cannot_be_opened_ends_it(cells: Path, tmp_path: Path) -> None:
