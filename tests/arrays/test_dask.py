@@ -372,7 +372,7 @@ def test_processes(stack: SyntheticFile, tmp_path: Path) -> None:
     path = stack.save(tmp_path / "a.nd2")
     with xr.open_dataset(path, chunks={}) as dataset:
         image = dataset["image"].chunk({"T": 2})
-        found = image.max("Z").compute(scheduler="processes", num_workers=2)
+        found = image.max("Z").compute(scheduler="processes", num_workers=1)
     np.testing.assert_array_equal(found, stack.array().max(axis=1))
 
 
