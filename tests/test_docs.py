@@ -6,6 +6,7 @@ import re
 import runpy
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -113,7 +114,7 @@ def close_datasets(namespace: dict[str, Any]) -> None:
     """Close what a page left open: pages show reading, not housekeeping."""
     for value in namespace.values():
         close = getattr(value, "close", None)
-        if callable(close) and not isinstance(value, type):
+        if callable(close) and not isinstance(value, (type, ModuleType)):
             close()
 
 

@@ -166,6 +166,12 @@ def convert(
     scale: Annotated[
         float | None, typer.Option(help="Multiply pixels.", rich_help_panel=_STORING)
     ] = None,
+    on_loss: Annotated[
+        str,
+        typer.Option(
+            help="Of metadata that are not kept: warn, raise (an error), or ignore."
+        ),
+    ] = "warn",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an existing OUT.nd2.")
     ] = False,
@@ -217,6 +223,7 @@ def convert(
         "significant_bits": significant_bits,
         "dtype": dtype,
         "scale": scale,
+        "on_loss": on_loss,
     }
     with _told():
         if not inputs or (target is not None and not target.lower().endswith(_SUFFIX)):

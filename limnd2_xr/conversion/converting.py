@@ -137,8 +137,12 @@ def plan_conversion(
     sources, path, **settings
         As for `convert_to_nd2`. Nothing is written, and no pixels are read.
     """
-    with _opened(sources, ConversionSettings(**settings)) as found:
-        return found.plan(None if path is None else os.fspath(path))
+    wanted = ConversionSettings(**settings)
+    with _opened(sources, wanted) as found:
+        plan = found.plan(None if path is None else os.fspath(path))
+        if wanted.on_loss == "raise":
+            found.refuse_losses()
+        return plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -171,16 +175,12 @@ class _Found:
         wanted = self.settings
         image = converted(self.image, wanted.dtype, wanted.scale)
         self._check_dtype(image.dtype)
-        # What a file has no place for is told when it is written.
-        silent = WriteOptions(
-            compression=wanted.compression,
-            level=wanted.level,
-            significant_bits=wanted.significant_bits,
-            on_loss="ignore",
-        )
+        options = self.options
+        if wanted.on_loss == "warn":  # it is told when it is written
+            options = replace(options, on_loss="ignore")
         return described_plan(
             image,
-            plan_write(image, silent, self.beside),
+            plan_write(image, options, self.beside),
             target=target,
             kind=self.source.format,
             source_dtype=self.image.dtype,
@@ -210,20 +210,26 @@ class _Found:
 
     def report(self, *, on_loss: str) -> None:
         """Say what is not kept, and which files were not there."""
-        name = self.source.path
         if self.missing:
             some = "; ".join(self.missing[:_SOME])
             more = "; ..." if len(self.missing) > _SOME else ""
-            warn_user(
-                f"{len(self.missing)} files are missing, and zeros are stored for them: "
-                f"{some}{more}"
-            )
-        if not self.source.notes or on_loss == "ignore":
-            return
-        text = f"{name}: not kept, or assumed: {'; '.join(self.source.notes)}"
+            count = len(self.missing)
+            told = "1 file is missing" if count == 1 else f"{count} files are missing"
+            warn_user(f"{told}, and zeros are stored there: {some}{more}")
         if on_loss == "raise":
-            raise ValueError(text)
-        warn_user(text)
+            self.refuse_losses()
+        if self.source.notes and on_loss == "warn":
+            warn_user(self._notes)
+
+    def refuse_losses(self) -> None:
+        """Raise if metadata are not kept, or something had to be assumed."""
+        if self.source.notes:
+            raise ValueError(self._notes)
+
+    @property
+    def _notes(self) -> str:
+        notes = "; ".join(self.source.notes)
+        return f"{self.source.path}: not kept, or assumed: {notes}"
 
 
 @contextmanager

@@ -89,9 +89,21 @@ def test_missing_files(folder: Path) -> None:
     result = run(folder / PATTERN, folder / "out.nd2", "--fill-missing")
     assert result.exit_code == 0
     [line] = result.stderr.splitlines()
-    assert line.startswith("limnd2-xr: warning: 1 files are missing, and zeros")
+    assert line.startswith("limnd2-xr: warning: 1 file is missing, and zeros")
     with xr.open_dataset(folder / "out.nd2") as ds:
         assert not ds["image"][1, 1].values.any()
+
+
+def test_what_is_lost_can_be_an_error(folder: Path) -> None:
+    tifffile.imwrite(folder / "pages.tif", np.zeros((5, 20, 40), "uint16"))
+    names = [folder / "pages.tif", folder / "lost.nd2"]
+    for also in ([], ["--plan"]):
+        result = run(*names, "--on-loss", "raise", *also)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert "5 pages are taken for time points" in result.stderr
+    assert not names[1].exists()
+    result = run(*names, "--on-loss", "ignore")
+    assert (result.exit_code, result.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(

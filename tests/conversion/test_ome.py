@@ -10,6 +10,7 @@ import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 
+import limnd2_xr
 from limnd2_xr import Nd2Error, Nd2Warning
 from limnd2_xr.conversion.ome_described import ome_images
 from limnd2_xr.conversion.ome_xml import parse_ome
@@ -144,6 +145,8 @@ def test_what_has_no_place_is_told(
     assert "stage_y" in ds.coords
     with pytest.raises(ValueError, match="1 ROIs"):
         converted(path, on_loss="raise")
+    with pytest.raises(ValueError, match="1 ROIs"):
+        limnd2_xr.plan_conversion(path, on_loss="raise")
     converted(path, on_loss="ignore")
 
 
@@ -158,6 +161,11 @@ def test_a_colour_image_has_no_wavelengths(
         ds = converted(path)
     np.testing.assert_array_equal(ds["image"][0], data)
     assert ds["C"].values.tolist() == ["H&E"]
+    with pytest.warns(Nd2Warning, match="wavelengths|emission_wavelength"):
+        asked = converted(path, emission=[461])
+    assert "emission_wavelength" not in asked.coords or np.isnan(
+        asked["emission_wavelength"]
+    )
 
 
 def test_an_ome_tiff_that_says_it_is_huge(tmp_path: Path, converted: Convert) -> None:

@@ -87,7 +87,7 @@ def test_missing_files_are_refused_or_filled(folder: Path, converted: Convert) -
     source = f"{folder}/img_t{{T}}_z{{Z}}_{{C}}.tif"
     with pytest.raises(ValueError, match=r"1 of 12 .* T=9, Z=1, C=GFP.*--fill-missing"):
         converted(source)
-    with pytest.warns(Nd2Warning, match="1 files are missing.*: T=9, Z=1, C=GFP"):
+    with pytest.warns(Nd2Warning, match="1 file is missing.*: T=9, Z=1, C=GFP"):
         ds = converted(source, fill_missing=True)
     expected = EXPECTED.copy()
     expected[1, 1, 1] = 0
