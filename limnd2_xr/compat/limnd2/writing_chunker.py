@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import operator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from limnd2_xr.compat.limnd2.assigned_metadata import AssignedMetadata
 from limnd2_xr.compat.limnd2.attributes import ImageAttributes
-from limnd2_xr.compat.limnd2.base import BaseChunker, UnexpectedCallError
+from limnd2_xr.compat.limnd2.base import UnexpectedCallError
 from limnd2_xr.compat.limnd2.experiment import ExperimentLevel
-from limnd2_xr.compat.limnd2.image_input import level_of, stored_image, stored_layout
+from limnd2_xr.compat.limnd2.image_input import stored_image, stored_layout
 from limnd2_xr.compat.limnd2.metadata import PictureMetadata
 from limnd2_xr.compat.limnd2.pixels import clipped
+from limnd2_xr.compat.limnd2.textinfo import ImageTextInfo
 from limnd2_xr.compat.limnd2.written_masks import WrittenMasks
 from limnd2_xr.container.chunk_writer import check_ordinary
 from limnd2_xr.frames.pyramid import (
@@ -38,8 +40,6 @@ if TYPE_CHECKING:
 
 __all__ = ["WritingChunker"]
 
-_T = TypeVar("_T")
-
 _NO_TIME: Final = -1.0
 _NOT_HERE: Final = {
     "ImageDataSeq|": "setImage",
@@ -50,7 +50,7 @@ _NOT_HERE: Final = {
 """Methods that write what such names begin with."""
 
 
-class WritingChunker(BaseChunker):
+class WritingChunker(AssignedMetadata):
     """Takes frames, chunks and metadata in any order, until the file is finalized.
 
     Parameters
@@ -74,96 +74,13 @@ class WritingChunker(BaseChunker):
         fill_missing: bool = False,
         **given: Any,
     ) -> None:
-        super().__init__(**given)
-        self._store = store
-        self._target = target
+        super().__init__(store, target, **given)
         self._fill_missing = fill_missing
-        self._attributes = self._given("with_image_attributes", ImageAttributes)
-        self._experiment = self._given("with_experiment", ExperimentLevel)
-        self._picture = self._given("with_picture_metadata", PictureMetadata)
-        text = self.given.get("with_image_text_info")
         self._chunks: dict[str, bytes] = {}
+        text = self._given("with_image_text_info", ImageTextInfo)
         if text is not None:
             self._chunks[chunks.TEXT_INFO[0]] = text.to_lv()
         self.masks = WrittenMasks(self.given.get("with_binary_raster_metadata") or ())
-        if self._attributes is not None:
-            self._begin(self._attributes)
-
-    def _given(self, name: str, kind: type[_T]) -> _T | None:
-        found = self.given.get(name)
-        if found is not None and not isinstance(found, kind):
-            raise TypeError(f"{name} is a {kind.__name__}, not {type(found).__name__}")
-        return found
-
-    @property
-    def store(self) -> FileStore:
-        """The file to be."""
-        return self._store
-
-    @property
-    def imageAttributes(self) -> ImageAttributes:
-        """Size, type and number of the frames.
-
-        Raises
-        ------
-        RuntimeError
-            If they have not been assigned.
-        """
-        found = self._attributes
-        if found is None:
-            found = self._target.attributes
-        if found is None:
-            raise RuntimeError("Missing ImageAttributes")
-        return found
-
-    @imageAttributes.setter
-    def imageAttributes(self, value: ImageAttributes | None) -> None:
-        if value is not None:
-            self._check_open()
-            self._begin(value)
-            self._attributes = value
-
-    def _begin(self, attributes: ImageAttributes) -> None:
-        layout = stored_layout(attributes)
-        self._target.begin(
-            layout,
-            significant_bits=attributes.uiBpcSignificant,
-            level=level_of(attributes),
-        )
-
-    @property
-    def experiment(self) -> ExperimentLevel | None:
-        """The outermost loop; None without one."""
-        found = self._experiment
-        return self._target.experiment if found is None else found
-
-    @experiment.setter
-    def experiment(self, value: ExperimentLevel | None) -> None:
-        if value is not None:
-            self._check_open()
-            self._experiment = value
-
-    @property
-    def pictureMetadata(self) -> PictureMetadata:
-        """Channels, calibration and settings.
-
-        Raises
-        ------
-        RuntimeError
-            If they have not been assigned.
-        """
-        found = self._picture
-        if found is None:
-            found = self._target.picture
-        if found is None:
-            raise RuntimeError("Missing PictureMetadata")
-        return found
-
-    @pictureMetadata.setter
-    def pictureMetadata(self, value: PictureMetadata | None) -> None:
-        if value is not None:
-            self._check_open()
-            self._picture = value
 
     def setImage(
         self, seqindex: int, image: ArrayLike, *, acqtime: float | None = _NO_TIME
@@ -447,10 +364,6 @@ class WritingChunker(BaseChunker):
 
     def _layout(self) -> PixelLayout:
         return stored_layout(self.imageAttributes)
-
-    def _check_open(self) -> None:
-        if self._target.closed:
-            raise ValueError(f"{self._target.name}: the file is closed")
 
     def _number(self, seqindex: int) -> int:
         """Return the number of a frame that the file may have."""

@@ -1,0 +1,123 @@
+"""Metadata that are assigned to a writer, until its file is completed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from limnd2_xr.compat.limnd2.attributes import ImageAttributes
+from limnd2_xr.compat.limnd2.base import BaseChunker
+from limnd2_xr.compat.limnd2.experiment import ExperimentLevel
+from limnd2_xr.compat.limnd2.image_input import level_of, stored_layout
+from limnd2_xr.compat.limnd2.metadata import PictureMetadata
+
+if TYPE_CHECKING:
+    from limnd2_xr.compat.limnd2.file_target import FileTarget
+    from limnd2_xr.compat.limnd2.stores import FileStore
+
+__all__ = ["AssignedMetadata"]
+
+_T = TypeVar("_T")
+
+
+class AssignedMetadata(BaseChunker):
+    """Attributes, loops and picture metadata: those assigned, else those of the file.
+
+    Parameters
+    ----------
+    store
+        The file to be.
+    target
+        Where they go.
+    given
+        See `BaseChunker`.
+    """
+
+    def __init__(self, store: FileStore, target: FileTarget, **given: Any) -> None:
+        super().__init__(**given)
+        self._store = store
+        self._target = target
+        self._attributes = self._given("with_image_attributes", ImageAttributes)
+        self._experiment = self._given("with_experiment", ExperimentLevel)
+        self._picture = self._given("with_picture_metadata", PictureMetadata)
+        if self._attributes is not None:
+            self._begin(self._attributes)
+
+    def _given(self, name: str, kind: type[_T]) -> _T | None:
+        found = self.given.get(name)
+        if found is not None and not isinstance(found, kind):
+            raise TypeError(f"{name} is a {kind.__name__}, not {type(found).__name__}")
+        return found
+
+    @property
+    def store(self) -> FileStore:
+        """The file to be."""
+        return self._store
+
+    @property
+    def imageAttributes(self) -> ImageAttributes:
+        """Size, type and number of the frames.
+
+        Raises
+        ------
+        RuntimeError
+            If they have not been assigned.
+        """
+        found = self._attributes
+        if found is None:
+            found = self._target.attributes
+        if found is None:
+            raise RuntimeError("Missing ImageAttributes")
+        return found
+
+    @imageAttributes.setter
+    def imageAttributes(self, value: ImageAttributes | None) -> None:
+        if value is not None:
+            self._check_open()
+            self._begin(value)
+            self._attributes = value
+
+    def _begin(self, attributes: ImageAttributes) -> None:
+        layout = stored_layout(attributes)
+        self._target.begin(
+            layout,
+            significant_bits=attributes.uiBpcSignificant,
+            level=level_of(attributes),
+        )
+
+    @property
+    def experiment(self) -> ExperimentLevel | None:
+        """The outermost loop; None without one."""
+        found = self._experiment
+        return self._target.experiment if found is None else found
+
+    @experiment.setter
+    def experiment(self, value: ExperimentLevel | None) -> None:
+        if value is not None:
+            self._check_open()
+            self._experiment = value
+
+    @property
+    def pictureMetadata(self) -> PictureMetadata:
+        """Channels, calibration and settings.
+
+        Raises
+        ------
+        RuntimeError
+            If they have not been assigned.
+        """
+        found = self._picture
+        if found is None:
+            found = self._target.picture
+        if found is None:
+            raise RuntimeError("Missing PictureMetadata")
+        return found
+
+    @pictureMetadata.setter
+    def pictureMetadata(self, value: PictureMetadata | None) -> None:
+        if value is not None:
+            self._check_open()
+            self._picture = value
+
+    def _check_open(self) -> None:
+        if self._target.closed:
+            raise ValueError(f"{self._target.name}: the file is closed")
