@@ -222,11 +222,7 @@ def _parsed(cls: type[StoredStruct], entry: Field[Any], tree: Level) -> Any:
     value: Value = tree[entry.name]
     meta = entry.metadata
     if "kind" in meta:
-        if isinstance(value, Level) or value is None:
-            return _default(entry)
-        if meta["kind"] is LvType.DOUBLE and isinstance(value, int):
-            return float(value)
-        return value
+        return _read_as(meta["kind"], value, _default(entry))
     if not isinstance(value, Level):
         return _default(entry)
     if "items" in meta:
@@ -234,6 +230,17 @@ def _parsed(cls: type[StoredStruct], entry: Field[Any], tree: Level) -> Any:
         return [item._of(unwrap(child)) for child in value.levels()]
     inner = _class_in(entry, tree)
     return inner._of(unwrap(value)) if inner is not None else None
+
+
+def _read_as(kind: LvType, value: Value, default: Any) -> Any:
+    """Return a value as its field has it; the default if it is nothing of that kind."""
+    if kind is LvType.DOUBLE and isinstance(value, int):
+        return float(value)
+    if isinstance(value, float) and int in _PYTHON_TYPES[kind] and value.is_integer():
+        return int(value)
+    if kind is LvType.BOOL and isinstance(value, int):
+        return bool(value)
+    return value if isinstance(value, _PYTHON_TYPES[kind]) else default
 
 
 def _add(out: Level, entry: Field[Any], value: Any, stored: Level | None) -> None:
@@ -258,8 +265,9 @@ def _add_record(
     if stored is not None:
         at = len(stored.names) - 1 - stored.names[::-1].index(entry.name)
         found = stored.kinds[at]
-        if stored.values[at] == value or (
-            isinstance(stored.values[at], Level) and value == _default(entry)
+        if value in (
+            stored.values[at],
+            _read_as(kind, stored.values[at], _default(entry)),
         ):
             out.add(entry.name, found, stored.values[at])
             return

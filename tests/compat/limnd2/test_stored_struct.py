@@ -147,9 +147,15 @@ def test_a_field_of_another_kind_is_its_default() -> None:
     tree = Level()
     tree.add("uiWidth", LvType.LEVEL, Level())
     tree.add("sPicturePlanes", LvType.STRING, "no struct")
+    tree.add("dCalibration", LvType.STRING, "no number")
+    tree.add("uiCol", LvType.DOUBLE, 3.0)
+    tree.add("uiRow", LvType.DOUBLE, 3.5)
+    tree.add("dZoom", LvType.INT32, 2)
     assert ImageAttributes.from_var(tree).uiWidth == 0
     picture = PictureMetadata.from_var(tree)
     assert picture.sPicturePlanes is None
+    assert (picture.dCalibration, picture.uiCol, picture.uiRow) == (-1.0, 3, 0)
+    assert isinstance(picture.dZoom, float)
     assert picture.to_tree() == tree
 
 
