@@ -88,6 +88,10 @@ class Journal:
             target.check_replaceable()
             if isinstance(target, RemoteTarget):
                 target = target.growing_beside()
+        elif isinstance(target, RemoteTarget):
+            # Killed when what it was to replace had been deleted already.
+            beside = target.growing_beside()
+            target = beside if beside.has_partial() else target
         if target.has_partial():
             if target.is_foreign():
                 raise FileExistsError(

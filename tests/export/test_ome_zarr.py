@@ -201,8 +201,15 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(SPEC).save(tmp_path_factory.mktemp("source") / "a.nd2")
 
 
-@versions
-@pytest.mark.parametrize("chunks", [None, {}, {"T": 2, "P": 2, "Z": 1, "X": 20}])
+@pytest.mark.parametrize(
+    ("version", "chunks"),
+    [
+        ("0.4", None),
+        ("0.5", None),
+        ("0.5", {}),
+        ("0.5", {"T": 2, "P": 2, "Z": 1, "X": 20}),
+    ],
+)
 def test_positions_become_a_series(
     tmp_path: Path, source: Path, version: Any, chunks: Any
 ) -> None:
@@ -478,7 +485,7 @@ def test_compressors_and_shards(tmp_path: Path, compressor: Any, shards: Any) ->
             tmp_path / "a", compressor=compressor, chunks=16, shards=shards, pyramid=1
         )
         assert_pixels(tmp_path / "a", one["image"], "0.5")
-        if not isinstance(compressor, zarr.codecs.ZstdCodec):
+        if shards is None and not isinstance(compressor, zarr.codecs.ZstdCodec):
             one.nd2.to_ome_zarr(tmp_path / "b", compressor=compressor, version="0.4")
             assert_pixels(tmp_path / "b", one["image"], "0.4")
     array = zarr.open_array(tmp_path / "a" / "0", mode="r")

@@ -120,6 +120,34 @@ def test_a_broken_export_is_no_zarr_and_is_continued(
     dataset().nd2.to_ome_zarr(url, storage_options=options, resume=True)
 
 
+def test_a_replacement_that_broke_off_is_continued(
+    place: tuple[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, storage = place
+    options: dict[str, Any] = {"storage_options": storage, "pyramid": 1}
+    dataset().nd2.to_ome_zarr(url, **options)
+    names = files(place)
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "note", _fails)
+        with pytest.raises(OSError, match="network"):
+            dataset(1).nd2.to_ome_zarr(url, overwrite=True, **options)
+    np.testing.assert_array_equal(read(place)[:, 0], dataset()["image"])
+    with monkeypatch.context() as patch:  # when the old one is gone
+        fs, _ = fsspec.url_to_fs(url, **storage)  # the same for all
+        patch.setattr(fs, "copy", _fails)
+        with pytest.raises(OSError, match="network"):
+            dataset(1).nd2.to_ome_zarr(url, overwrite=True, resume=True, **options)
+    with pytest.raises(ValueError, match="other options"):
+        dataset(2).nd2.to_ome_zarr(url, resume=True, **options)
+    dataset(1).nd2.to_ome_zarr(url, overwrite=True, resume=True, **options)
+    np.testing.assert_array_equal(read(place)[:, 0], dataset(1)["image"])
+    assert files(place) == names
+
+
+def _fails(*_args: Any, **_options: Any) -> None:
+    raise OSError("the network is down")
+
+
 def test_what_is_behind_a_url_and_no_zarr_stays() -> None:
     name = uuid.uuid4().hex
     fs = fsspec.filesystem("memory")

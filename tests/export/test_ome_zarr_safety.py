@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import dask
@@ -12,6 +15,7 @@ import pytest
 import xarray as xr
 import zarr
 
+from limnd2_xr.export.export_journal import Journal
 from limnd2_xr.export.zarr_target import LocalTarget
 from limnd2_xr.testing.synthetic import (
     Point,
@@ -34,7 +38,7 @@ CI = os.environ.get("HYPOTHESIS_PROFILE") == "ci"
 KILLS = 20 if CI else 3
 
 SPEC = SyntheticSpec(
-    loops=(TimeLoop(24), PositionLoop((Point(0.0, 0.0), Point(5.0, 5.0)))),
+    loops=(TimeLoop(12), PositionLoop((Point(0.0, 0.0), Point(5.0, 5.0)))),
     width=301,
     height=200,
 )
@@ -258,6 +262,35 @@ def test_an_export_that_is_killed_at_its_very_end_is_complete_or_continued(
     names = sorted(path.name for path in target.parent.iterdir())
     assert names == ["a.ome.zarr", "b"]
     assert set(files_of(target)) == set(files_of(target.with_name("b")))
+
+
+@pytest.mark.usefixtures("_tiny_blocks")
+def test_nothing_is_written_any_more_after_ctrl_c(
+    target: Path, in_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note = Journal.note
+
+    def interrupting(self: Journal, image: int, block: int, found: Any) -> None:
+        if block == 1:
+            main = threading.main_thread().ident
+            assert main is not None
+            signal.pthread_kill(main, signal.SIGINT)
+            time.sleep(0.1)
+        note(self, image, block, found)
+
+    with xr.open_dataset(in_file) as ds:
+        with monkeypatch.context() as patch:
+            patch.setattr(Journal, "note", interrupting)
+            with pytest.raises(KeyboardInterrupt):
+                ds.nd2.to_ome_zarr(target)
+        names = [thread.name for thread in threading.enumerate()]
+        assert not [name for name in names if name.startswith("limnd2-xr-export")]
+        assert not target.exists()
+        noted = target.with_name("a.ome.zarr.partial") / ".export" / "blocks" / "0-1"
+        assert noted.exists()  # what had begun was finished
+        ds.nd2.to_ome_zarr(target, resume=True)
+        found = zarr.open_array(target / "0", mode="r")
+        np.testing.assert_array_equal(found[:], ds["image"])
 
 
 def test_bytes_do_not_depend_on_the_thread(target: Path) -> None:
