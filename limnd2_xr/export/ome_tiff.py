@@ -266,20 +266,20 @@ def _write(
         pixel_um=source.pixel_size_um,
     )
     with TiffFile(path, spec, bigtiff=spec.is_big(options.bigtiff)) as tiff:
-        pages = _Pages.of(source, tiff, options.levels, told)
-        with pages.opened():
+        writer = _PageWriter.of(source, tiff, options.levels, told)
+        with writer.opened():
             groups = frame_groups(
                 source.pixels,
                 row_unit=options.row_unit,
-                whole_frames=pages.stored is not None,
+                whole_frames=writer.stored is not None,
             )
-            run_pieces(pages.write, groups, pages.workers(groups))
+            run_pieces(writer.write, groups, writer.workers(groups))
         tiff.finish()
     told.next_file(source.n_frames)
 
 
 @dataclass(slots=True, kw_only=True)
-class _Pages:
+class _PageWriter:
     """Writes pages of groups of frames."""
 
     tiff: TiffFile
@@ -300,7 +300,7 @@ class _Pages:
         tiff: TiffFile,
         levels: tuple[Segments, ...],
         told: _Told,
-    ) -> _Pages:
+    ) -> _PageWriter:
         pixels = source.pixels
         return cls(
             tiff=tiff,

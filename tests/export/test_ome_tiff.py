@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import functools
 import os
+import signal
+import subprocess
 import sys
 import threading
 import warnings
@@ -314,6 +316,62 @@ def test_a_failure_leaves_everything_as_it_was(
         pytest.raises(FileExistsError) if old else pytest.raises(OSError, match="fire")
     ):
         broken.nd2.to_ome_tiff(path)
+
+
+@pytest.mark.parametrize("split", [None, "position"])
+def test_an_interruption_leaves_no_file(split: Any, tmp_path: Path) -> None:
+    def interrupt(number: int, total: int, index: dict[str, int]) -> None:
+        # Not before a whole file of one position may be there.
+        if number > total // 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        random("PTZYX").nd2.to_ome_tiff(
+            tmp_path / "a.ome.tif", split=split, on_frame=interrupt
+        )
+    assert not list(tmp_path.iterdir())
+
+
+_KILLED = """
+import signal, sys
+import numpy as np, xarray as xr
+import limnd2_xr
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+def told(number, total, index):
+    print("written", flush=True)
+    sys.stdin.read()
+
+image = xr.DataArray(np.ones((4, 8, 8), "u2"), dims=("T", "Y", "X"))
+image.nd2.to_ome_tiff(sys.argv[1], overwrite=True, on_frame=told)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are those of POSIX")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_process_that_ends_in_the_middle_leaves_the_old_file(
+    number: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.ome.tif"
+    path.write_bytes(b"as it was")
+    with subprocess.Popen(  # noqa: S603
+        [sys.executable, "-c", _KILLED, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"written\n"
+        process.send_signal(number)
+        process.stdin.close()
+        assert process.wait(60) != 0
+    assert path.read_bytes() == b"as it was"
+    others = [other.name for other in tmp_path.iterdir() if other != path]
+    # Nobody can tidy up after SIGKILL, but what it leaves has no name of a picture.
+    assert all(name.endswith(".partial") for name in others)
+    assert len(others) == (number == signal.SIGKILL)
 
 
 @pytest.mark.parametrize(
