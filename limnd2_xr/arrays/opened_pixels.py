@@ -110,7 +110,8 @@ def identity_of(array: xr.DataArray) -> str | None:
     from dask.base import tokenize
 
     if array.chunks is not None:
-        return str(array.variable._data.name)
+        pixels: Any = array.variable._data
+        return str(pixels.name)
     found = _indexed(array)
     token = getattr(getattr(found, "array", None), "__dask_tokenize__", None)
     return None if token is None else str(tokenize(token(), found.key.tuple))
