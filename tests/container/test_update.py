@@ -53,7 +53,10 @@ def payloads(data: bytes) -> dict[str, bytes]:
         return loaded.prefetch.chunks(dict(loaded.index.items()))
 
 
+FRAME = payloads(OLD.data)["ImageDataSeq|1!"]
 NEW_CHUNK = payloads(synthetic(NEW_TEXT).data)[TEXT]
+
+CHUNKS = {TEXT: NEW_CHUNK, "CustomData|W!": b"w" * 5000}
 
 
 @pytest.fixture
@@ -143,10 +146,10 @@ def test_every_state_shows_old_or_new(
 ) -> None:
     """After each write, within each, and for any that a power failure keeps."""
     recorded = Recorded(monkeypatch)
-    update_chunks(path, {TEXT: NEW_CHUNK, "CustomData|W!": b"w" * 5000})
+    update_chunks(path, CHUNKS, frames={1: FRAME})
     final = path.read_bytes()
     first, second, third, _ = recorded.groups
-    assert [len(group) for group in recorded.groups] == [1, 3, 1, 0]
+    assert [len(group) for group in recorded.groups] == [1, 4, 1, 0]
     for ((offset, data),) in (first, third):
         # Within one sector: whole or not at all.
         assert len(data) == 40
@@ -183,7 +186,7 @@ def test_updates_after_interrupted_ones(
     assert shown(path) == NEW_TEXT
 
 
-@pytest.mark.parametrize("failing", range(8))
+@pytest.mark.parametrize("failing", range(9))
 @pytest.mark.parametrize("kind", [OSError, KeyboardInterrupt])
 def test_errors_leave_the_old_file(
     path: Path,
@@ -205,7 +208,7 @@ def test_errors_leave_the_old_file(
     monkeypatch.setattr(update, "write_all", counted(disk.write_all))
     monkeypatch.setattr(update, "sync", counted(disk.sync))
     with pytest.raises(kind, match="No space left"):
-        update_chunks(path, {TEXT: NEW_CHUNK, "CustomData|W!": b"w"})
+        update_chunks(path, CHUNKS, frames={1: FRAME})
     assert path.read_bytes() == OLD.data
     update_chunks(path, {TEXT: NEW_CHUNK})
     assert shown(path) == NEW_TEXT
