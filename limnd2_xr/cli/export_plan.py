@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from limnd2_xr.cli.inputs import local_path
 from limnd2_xr.cli.messages import is_remote
-from limnd2_xr.container.redaction import redacted
+from limnd2_xr.container.redaction import Secrets, redacted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -241,7 +242,7 @@ def _output(source: InputFile, made: Format, folder: str | None) -> str:
     if folder is None:
         place = Path() if source.is_remote else Path(source.name).parent
     else:
-        place = Path(folder).expanduser().joinpath(*source.below)
+        place = Path(local_path(folder)).joinpath(*source.below)
     return str(place / name)
 
 
@@ -295,6 +296,18 @@ def check_outputs(jobs: Sequence[Job]) -> None:
 
 
 def _state(job: Job) -> Literal["", "there", "unfinished"]:
+    try:
+        return _found(job)
+    except Exception as error:
+        if not job.writes_url:
+            raise
+        # Libraries for URLs raise anything.
+        secrets = Secrets.of(job.output, job.storage_options)
+        reason = secrets.scrub(str(error) or type(error).__name__)
+        raise ValueError(f"{job.output_name}: {reason}") from error
+
+
+def _found(job: Job) -> Literal["", "there", "unfinished"]:
     if job.options.to == "ome-zarr":
         from limnd2_xr.export.zarr_target import open_target
 

@@ -7,15 +7,17 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from limnd2_xr.cli.messages import is_remote
+from limnd2_xr.container.source import SourceSpec
 from limnd2_xr.conversion.source_image import natural_key
+from limnd2_xr.export.file_names import safe_part
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-__all__ = ["InputFile", "find_inputs", "storage_options_of"]
+__all__ = ["InputFile", "find_inputs", "local_path", "storage_options_of"]
 
 _SUFFIX: Final = ".nd2"
 
@@ -37,11 +39,12 @@ class InputFile:
     @property
     def file_name(self) -> str:
         """Last part of its path."""
-        if self.is_remote:
-            last = self.name.rpartition("::")[0] or self.name
-            path = urlsplit(last).path.rstrip("/") or urlsplit(last).netloc
-            return path.rpartition("/")[2]
-        return Path(self.name).name
+        if not self.is_remote:
+            return Path(self.name).name
+        parts = [part for part in self.name.split("::") if "://" in part]
+        address = urlsplit(parts[0])
+        path = address.path.rstrip("/") or address.netloc
+        return safe_part(unquote(path.rpartition("/")[2])) or "image"
 
     @property
     def stem(self) -> str:
@@ -54,7 +57,7 @@ class InputFile:
     @property
     def identity(self) -> str:
         """What is the same however the file was named."""
-        return self.name if self.is_remote else os.path.realpath(self.name)
+        return self.name if self.is_remote else os.path.abspath(self.name)  # noqa: PTH100
 
 
 def find_inputs(
@@ -86,10 +89,18 @@ def find_inputs(
         If a folder cannot be listed.
     """
     found: dict[str, InputFile] = {}
-    for name in names:
+    for given in names:
+        name = local_path(given)
         for file in _files_of(name, recurse, storage_options or {}):
             found.setdefault(file.identity, file)
     return tuple(found.values())
+
+
+def local_path(name: str) -> str:
+    """Return a path for a ``file://`` URL or one that begins with ``~``; others as is."""
+    if "://" in name and not is_remote(name):
+        return SourceSpec.of(name).location
+    return os.path.expanduser(name)  # noqa: PTH111 - it would mend URLs
 
 
 def _files_of(

@@ -26,9 +26,9 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four files of 40 frames, 20 MB each."""
+    """Four files of 20 frames, 10 MB each."""
     made = tmp_path_factory.mktemp("files")
-    spec = SyntheticSpec(loops=(TimeLoop(40),), width=512, height=512)
+    spec = SyntheticSpec(loops=(TimeLoop(20),), width=512, height=512)
     first = build(spec).save(made / "0.nd2")
     for number in range(1, 4):
         os.link(first, made / f"{number}.nd2")
