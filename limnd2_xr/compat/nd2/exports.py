@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from limnd2_xr.arrays.dataset import dataset_of, remember_opening
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from limnd2_xr.compat.nd2.session import Session
 
 __all__ = ["ome_metadata", "write_ome_zarr", "write_tiff"]
+
+_BACKENDS: Final = ("zarr", "tensorstore", "auto")
 
 
 @contextmanager
@@ -101,6 +103,7 @@ def write_ome_zarr(
     *,
     chunk_shape: Any,
     shard_shape: Any,
+    backend: str,
     position: int | None,
     include_labels: bool,
     version: str,
@@ -113,6 +116,8 @@ def write_ome_zarr(
 
     if version != "0.5":
         raise ValueError(f"Only version '0.5' is supported, not {version!r}")
+    if backend not in _BACKENDS:
+        raise ValueError(f"backend must be one of {_BACKENDS}, not {backend!r}")
     with _dataset(session) as dataset:
         count = dataset.sizes.get("P", 1)
         if position is not None and not 0 <= position < count:
@@ -141,4 +146,6 @@ def _by_dim(shape: Any, dims: Sequence[str]) -> dict[str, int] | None:
     """Sizes of chunks by dim: they are given for the last axes of an image."""
     if shape is None or shape == "auto":
         return None
+    if len(shape) > len(dims):
+        raise ValueError(f"{shape} has more axes than the image: {', '.join(dims)}")
     return dict(zip(dims[-len(shape) :], shape, strict=True))

@@ -302,13 +302,16 @@ class ND2File(FilePixels):
             If something is there, and not `overwrite`.
         IndexError
             If there is no such position.
+        ValueError
+            If there is no such backend or version, or a shape has too many axes.
         """
-        del backend, force_series, include_all_metadata
+        del force_series, include_all_metadata
         return exports.write_ome_zarr(
             self._session,
             dest,
             chunk_shape=chunk_shape,
             shard_shape=shard_shape,
+            backend=backend,
             position=position,
             include_labels=include_labels,
             version=version,

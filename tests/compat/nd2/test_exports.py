@@ -109,6 +109,11 @@ def test_zarr_has_the_same_pixels(path: Path, tmp_path: Path) -> None:
             opened.write_ome_zarr(tmp_path / "x.zarr", position=2)
         with pytest.raises(ValueError, match=r"Only version '0\.5'"):
             opened.write_ome_zarr(tmp_path / "x.zarr", version="0.4")  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="backend must be one of"):
+            opened.write_ome_zarr(tmp_path / "x.zarr", backend="h5")  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="more axes than the image"):
+            opened.write_ome_zarr(tmp_path / "x.zarr", chunk_shape=(1,) * 6)
+        assert not (tmp_path / "x.zarr").exists()
         with pytest.raises(FileExistsError):
             opened.write_ome_zarr(tmp_path / "one.zarr")
         opened.write_ome_zarr(tmp_path / "one.zarr", position=0, overwrite=True)
