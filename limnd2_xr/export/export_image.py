@@ -18,13 +18,15 @@ from limnd2_xr.arrays.attrs import document_of
 from limnd2_xr.arrays.dataset import image_of
 from limnd2_xr.arrays.described import with_attributes
 from limnd2_xr.arrays.described_channels import described_channels
-from limnd2_xr.arrays.described_loops import loop_order, steps_of
+from limnd2_xr.arrays.described_loops import loop_order
 from limnd2_xr.arrays.image_dims import with_image_dims
 from limnd2_xr.arrays.origin import find_origin
 from limnd2_xr.arrays.readback import Known
-from limnd2_xr.arrays.units import has_unit, in_unit, moment_of, stated_step
+from limnd2_xr.arrays.units import has_unit, in_unit
 from limnd2_xr.errors import UnsupportedDtype, warn_user
 from limnd2_xr.export.frame_groups import PixelSource
+from limnd2_xr.export.image_steps import pixel_size, time_step, z_step
+from limnd2_xr.export.image_times import started
 from limnd2_xr.model.attributes import Attributes
 from limnd2_xr.model.channels import channel_names
 from limnd2_xr.model.document import Nd2Document
@@ -311,21 +313,8 @@ class ExportImage:
         ValueError
             If X or Y is not equidistant.
         """
-        return self._pixel_size("X"), self._pixel_size("Y")
-
-    def _pixel_size(self, dim: str) -> float | None:
-        known = stated_step(self.image, "pixel_size_um")
-        known = known or self.document.optics.pixel_size_um
-        if dim not in self.image.coords:
-            return known
-        step = self._step(dim, "um")
-        if step is None and has_unit(self.image.coords[dim]):
-            raise ValueError(
-                f"coordinate {dim} is not equidistant, but pixels are: interpolate with "
-                f"da.interp({dim}=...), or number the pixels"
-            )
-        # A single pixel has no distance to the next: what was known holds.
-        return known if step == 0 else step
+        known = self.document.optics.pixel_size_um
+        return pixel_size(self.image, "X", known), pixel_size(self.image, "Y", known)
 
     @property
     def z_step_um(self) -> float | None:
@@ -336,32 +325,12 @@ class ExportImage:
         Nd2Warning
             If Z is not equidistant.
         """
-        if "Z" not in self.image.dims:
-            return None
-        step = self._step("Z", "um") if "Z" in self.image.coords else 0
-        if step is None and has_unit(self.image.coords["Z"]):
-            warn_user(
-                "slices are not equidistant: no distance is given, but the position of each"
-            )
-        if step == 0:
-            told = stated_step(self.image, "z_step_um")
-            return told or self.document.z_step_um
-        return step
+        return z_step(self.image, self.document.z_step_um)
 
     @property
     def time_step_s(self) -> float | None:
         """Time from one time point to the next; None where uneven or not known."""
-        if "T" not in self.image.dims or "T" not in self.image.coords:
-            return None
-        return self._step("T", "s") or None
-
-    def _step(self, dim: str, unit: Unit) -> float | None:
-        """Distance of two labels; 0 of a single one, None if uneven or unknown."""
-        coordinate = self.image.coords[dim]
-        if not has_unit(coordinate) or coordinate.dtype.kind == "M":
-            return None
-        step = steps_of(np.atleast_1d(in_unit(coordinate, unit)))
-        return None if step is None else abs(step)
+        return time_step(self.image)
 
     @property
     def acquisition_start(self) -> np.datetime64 | None:
@@ -372,45 +341,7 @@ class ExportImage:
         ValueError
             If an attribute states it in another way than ISO 8601.
         """
-        told = self.image.attrs.get("acquisition_start")
-        told = told or self.document.acquisition_start
-        if not told:
-            return self._derived_start()
-        try:
-            return moment_of(str(told))
-        except ValueError:
-            raise ValueError(
-                f"attribute acquisition_start is {told!r}: write it as ISO 8601 in UTC, "
-                "e.g. '2024-05-17T09:30:00Z'"
-            ) from None
-
-    def _derived_start(self) -> np.datetime64 | None:
-        """Return the first moment less its time, where frames have one."""
-        moments = self._moments()
-        if moments is None:
-            return None
-        if "time" in self.image.coords:
-            seconds = in_unit(self.image.coords["time"], "s")
-            if seconds.shape == moments.shape and np.isfinite(seconds).any():
-                micros = np.rint(np.nan_to_num(seconds) * 1e6).astype("m8[us]")
-                begun = moments.astype("M8[us]") - micros
-                known = np.isfinite(seconds) & ~np.isnat(begun)
-                if known.any():
-                    start: np.datetime64 = begun[known].min()
-                    return start
-        first: np.datetime64 = moments[~np.isnat(moments)].min()
-        return first
-
-    def _moments(self) -> NDArray[np.datetime64] | None:
-        """Return when frames were taken, in whatever shape; None if that is not known."""
-        for name in ("acquired", "T"):
-            if name not in self.image.coords:
-                continue
-            values = self.image.coords[name].values
-            if values.dtype.kind == "M" and not np.isnat(values).all():
-                found: NDArray[np.datetime64] = values
-                return found
-        return None
+        return started(self.image, self.document.acquisition_start)
 
     def seconds(self, image: xr.DataArray) -> NDArray[np.float64] | None:
         """Time of each plane since the start; None if none is known, NaN where not.
