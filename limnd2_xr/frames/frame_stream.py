@@ -321,6 +321,17 @@ class FrameStream:
                 self._stale.append(self._chunks[name].offset)
             self._chunks[name] = _Place(offset, offset + len(header), nbytes)
 
+    def drop_chunk(self, name: str) -> None:
+        """Forget a chunk that was put.
+
+        Parameters
+        ----------
+        name
+            Of the chunk; KeyError if there is none.
+        """
+        with self._lock:
+            self._stale.append(self._chunks.pop(name).offset)
+
     def chunk(self, name: str) -> bytes | None:
         """Return the payload of a chunk that was put; None if there is none."""
         place = self._chunks.get(name)

@@ -76,6 +76,7 @@ class WritingChunker(AssignedMetadata):
     ) -> None:
         super().__init__(store, target, **given)
         self._fill_missing = fill_missing
+        self._copies: dict[int, set[str]] = {}
         self._chunks: dict[str, bytes] = {}
         text = self._given("with_image_text_info", ImageTextInfo)
         if text is not None:
@@ -108,6 +109,7 @@ class WritingChunker(AssignedMetadata):
         """
         number = self._number(seqindex)
         samples = stored_image(image, self.imageAttributes)
+        self._drop_copies(number)
         self._target.put(number, samples, _time(acqtime))
 
     def setImageTile(
@@ -145,6 +147,7 @@ class WritingChunker(AssignedMetadata):
                 f"a tile of shape {samples.shape} instead of rows, columns, components"
             )
         given = stored_image(samples, self.imageAttributes, samples.shape[:2])
+        self._drop_copies(number)
         self._target.put_tile(number, top, left, given, _time(acqtime))
 
     def setDownsampledImage(
@@ -195,7 +198,13 @@ class WritingChunker(AssignedMetadata):
     def _put_copy(self, number: int, level: int, samples: NDArray[Any]) -> None:
         small = level_layout(self._layout(), level)
         name = level_chunk_name(level_sizes(self._layout(), level)[0], number)
+        self._copies.setdefault(number, set()).add(name)
         self._target.put_chunk(name, encode_level(samples, small))
+
+    def _drop_copies(self, number: int) -> None:
+        """Forget smaller copies of what a frame was before."""
+        for name in self._copies.pop(number, ()):
+            self._target.stream.drop_chunk(name)
 
     def setBinaryRasterData(self, binid: int, seqindex: int, labels: ArrayLike) -> None:
         """Write the mask of a frame, of a layer in ``with_binary_raster_metadata``.

@@ -97,7 +97,7 @@ def test_compressed_frames_have_no_tiles(path: Path) -> None:
 
 def test_smaller_copies(path: Path) -> None:
     image = np.random.default_rng(0).integers(0, 999, (1100, 1040, 1)).astype("u2")
-    given = {"with_image_attributes": ImageAttributes.create(1100, 1040, 1, 16, 2)}
+    given = {"with_image_attributes": ImageAttributes.create(1100, 1040, 1, 16, 3)}
     with Nd2Writer(path, chunker_kwargs=given) as writer:
         writer.setImage(0, image)
         writer.chunker.generateAndSetDownsampledImages(0)
@@ -107,6 +107,9 @@ def test_smaller_copies(path: Path) -> None:
         with pytest.raises(ValueError, match="shape"):
             writer.chunker.setDownsampledImage(1, image, downsample_level=1)
         smaller = writer.chunker.image(0, downsample_level=1)
+        writer.setImage(2, image)
+        writer.chunker.generateAndSetDownsampledImages(2)
+        writer.setImage(2, image)  # whose copies are not those of the one before
     with FrameStore.open(path) as store:
         names = [
             name for name, _ in store.state.chunks.items() if "Downsampled" in name
