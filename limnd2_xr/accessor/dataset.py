@@ -227,7 +227,8 @@ class Nd2DatasetAccessor(ExportAccessor, Nd2FileAccessor):
             For a URL: arguments of its filesystem.
         resume
             Go on with an export that was killed; the result is the same. Begins if there
-            is none, and does nothing if it is complete.
+            is none, and does nothing if it is complete. Not for pixels in memory, which
+            nothing tells from others.
 
         Returns
         -------
@@ -240,7 +241,7 @@ class Nd2DatasetAccessor(ExportAccessor, Nd2FileAccessor):
             `resume` is False, too.
         ValueError
             If dims, chunks, positions or the compressor do not fit, or the unfinished
-            export was of something else.
+            export was of something else, or cannot be known to be of the same.
         TypeError
             If OME-Zarr has no such pixels.
 
