@@ -161,6 +161,10 @@ def test_chunks_replace_each_other(tmp_path: Path) -> None:
         assert store.read_chunk("CustomData|Own!") == b"newest"
         assert store.read_chunk("Mine!") == b"kept"
         chunks = dict(store.state.chunks.items())
-        first = min(offset for name, (offset, _) in chunks.items() if name.startswith("CustomData|"))
+        first = min(
+            offset
+            for name, (offset, _) in chunks.items()
+            if name.startswith("CustomData|")
+        )
         assert chunks["CustomData|Own!"][0] > first
     assert verify(tmp_path / "a.nd2").is_sound
