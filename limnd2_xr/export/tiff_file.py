@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from limnd2_xr.container.disk import write_all
+from limnd2_xr.container.disk import naming, write_all
 from limnd2_xr.container.kernel_copies import reserve
 from limnd2_xr.export.tiff_directories import segment_tables
 
@@ -115,8 +115,9 @@ class TiffFile:
         self._fd = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
         self._end = os.fstat(self._fd).st_size
         try:
-            for level, at in self._contiguous.items():
-                reserve(self._fd, at, spec.pages * spec.levels[level].page_nbytes)
+            with naming(path):
+                for level, at in self._contiguous.items():
+                    reserve(self._fd, at, spec.pages * spec.levels[level].page_nbytes)
         except BaseException:
             os.close(self._fd)
             raise
