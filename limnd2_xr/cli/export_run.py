@@ -144,7 +144,9 @@ def _export(job: Job, emit: Callable[[Event], None]) -> Status:
                     opened if options.select is None else options.select.apply(opened)
                 )
                 emit(_began(job, selected))
-                write_export(selected, job, _telling(job, emit))
+                tell = _telling(job, emit)
+                steps: list[int] = []
+                write_export(selected, job, lambda d, n: (steps.append(d), tell(d, n)))
         finally:
             texts = dict.fromkeys(
                 str(one.message)
@@ -153,7 +155,8 @@ def _export(job: Job, emit: Callable[[Event], None]) -> Status:
             )
             for text in texts:
                 emit(Warned(job.number, _scrubbed(job, text)))
-    return "done"
+    # Of an export that is continued nothing may be left to do.
+    return "done" if steps or not options.resume else "kept"
 
 
 def _began(job: Job, dataset: Any) -> Began:
