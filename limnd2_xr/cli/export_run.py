@@ -144,9 +144,8 @@ def _export(job: Job, emit: Callable[[Event], None]) -> Status:
                     opened if options.select is None else options.select.apply(opened)
                 )
                 emit(_began(job, selected))
-                tell = _telling(job, emit)
-                steps: list[int] = []
-                write_export(selected, job, lambda d, n: (steps.append(d), tell(d, n)))
+                tell = _Telling(job, emit)
+                write_export(selected, job, tell)
         finally:
             texts = dict.fromkeys(
                 str(one.message)
@@ -156,7 +155,7 @@ def _export(job: Job, emit: Callable[[Event], None]) -> Status:
             for text in texts:
                 emit(Warned(job.number, _scrubbed(job, text)))
     # Of an export that is continued nothing may be left to do.
-    return "done" if steps or not options.resume else "kept"
+    return "done" if tell.has_told or not options.resume else "kept"
 
 
 def _began(job: Job, dataset: Any) -> Began:
@@ -167,18 +166,21 @@ def _began(job: Job, dataset: Any) -> Began:
     return Began(job.number, frames, int(image.nbytes))
 
 
-def _telling(job: Job, emit: Callable[[Event], None]) -> Callable[[int, int], None]:
-    """Return what tells of progress, now and then."""
-    last = -_PAUSE_S
+class _Telling:
+    """Tells of progress, now and then."""
 
-    def tell(done: int, total: int) -> None:
-        nonlocal last
+    def __init__(self, job: Job, emit: Callable[[Event], None]) -> None:
+        self._job = job
+        self._emit = emit
+        self._last = -_PAUSE_S
+        self.has_told = False
+
+    def __call__(self, done: int, total: int) -> None:
         now = time.monotonic()
-        if done == total or now - last >= _PAUSE_S:
-            last = now
-            emit(Progressed(job.number, done, total))
-
-    return tell
+        if done == total or now - self._last >= _PAUSE_S:
+            self._last = now
+            self.has_told = True
+            self._emit(Progressed(self._job.number, done, total))
 
 
 def _reason(job: Job, error: Exception) -> str:
