@@ -73,6 +73,16 @@ def test_install_refuses_and_replaces() -> None:
     compat.uninstall("nd2")
 
 
+def loaded(script: str, path: str) -> Any:
+    """Run a script in this process, as plug-ins are loaded, and return its `found`."""
+    names: dict[str, Any] = {"path": path}
+    try:
+        exec(textwrap.dedent(script), names)  # noqa: S102
+    finally:
+        compat.uninstall("nd2")
+    return names["found"]
+
+
 BIOIO = """
     import hashlib, json, sys
     import numpy as np
@@ -148,9 +158,8 @@ def test_bioio_nd2_reads_every_sample(
 
 
 NAPARI = """
-    import json, sys
     from limnd2_xr.compat import install, uninstall
-    install("nd2")
+    install("nd2", force=True)
     import nd2, nd2.index, nd2.jobs, nd2.jobs.types, nd2.structures, nd2.tiff
     from nd2._util import AXIS, TIME_KEY, VoxelSize
     from nd2._binary import BinaryLayer
@@ -172,15 +181,16 @@ NAPARI = """
             "channel_axis": axis,
             "scale": scale[:axis] + scale[axis + 1 :],
         }
+        file.close()  # the array opens it again
         return [(array.data, meta, "image")]
 
-    [(data, meta, kind)] = get_reader(sys.argv[1])(sys.argv[1])
+    [(data, meta, kind)] = get_reader(path)(path)
     names = [nd2.__name__, nd2.structures.__name__, nd2.ND2File.__module__]
     same = ND2File is nd2.ND2File and BinaryLayer is nd2.BinaryLayer
     total = int(data[0, 0].sum().compute())
     uninstall("nd2")
     import nd2 as real
-    print(json.dumps([data.shape, total, meta, kind, names, same, real.__name__]))
+    found = (data.shape, total, meta, kind, names, same, real.__name__)
 """
 
 
@@ -194,7 +204,7 @@ def test_a_plugin_in_the_style_of_napari(tmp_path: Path) -> None:
     )
     file = build(spec)
     path = file.save(tmp_path / "a.nd2")
-    shape, total, meta, kind, names, same, real = run(NAPARI, str(path))
+    shape, total, meta, kind, names, same, real = loaded(NAPARI, str(path))
     expected = file.array()
     assert tuple(shape) == expected.shape
     assert total == int(expected[0, 0].sum(dtype=np.int64))
