@@ -141,7 +141,7 @@ def export(
         typer.Option(
             min=1,
             max=256,
-            help="Files at a time. Each uses all cores: several pay for small ones.",
+            help="Files at a time, for many cores or slow servers: each uses all cores as it is.",
             rich_help_panel=_TELLING,
         ),
     ] = 1,

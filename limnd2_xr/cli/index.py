@@ -7,7 +7,7 @@ import signal
 import sys
 from collections import deque
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -24,7 +24,14 @@ from limnd2_xr.cli.progress import progress_bar
 from limnd2_xr.export.new_file import new_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import (
+        Callable,
+        Generator,
+        Iterable,
+        Iterator,
+        Mapping,
+        Sequence,
+    )
     from concurrent.futures import Future
     from typing import BinaryIO
 
@@ -121,8 +128,9 @@ def index(
         with (
             _sink(output, overwrite=overwrite) as sink,
             row_writer(form, chosen, sink) as write,
+            closing(told.all(files, options, jobs)) as found,
         ):
-            rows = (row.to_plain() for row in told.all(files, options, jobs))
+            rows = (row.to_plain() for row in found)
             for row in order(filter(keep, rows)):
                 write({name: row[name] for name in chosen})
     if told.failed:
@@ -230,10 +238,13 @@ class _Told:
 
     def all(
         self, files: Sequence[InputFile], options: Mapping[str, Any], jobs: int
-    ) -> Iterator[FileRow]:
+    ) -> Generator[FileRow, None, None]:
         """Yield the row of each file, in order."""
-        with progress_bar("files") as advance:
-            for done, row in enumerate(_rows(files, options, jobs), start=1):
+        with (
+            progress_bar("files") as advance,
+            closing(_rows(files, options, jobs)) as rows,
+        ):
+            for done, row in enumerate(rows, start=1):
                 if row.error is not None:
                     self.failed += 1
                     say(row.path, "", row.error)
@@ -244,7 +255,7 @@ class _Told:
 
 def _rows(
     files: Sequence[InputFile], options: Mapping[str, Any], jobs: int
-) -> Iterator[FileRow]:
+) -> Generator[FileRow, None, None]:
     """Yield rows in order, while the next files are being read."""
     names = [file.name for file in files]
     batches = iter(
