@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import tempfile
 import warnings
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -190,8 +192,6 @@ def _plane(dataset: xr.Dataset) -> tuple[int, ...]:
 
 def _computing(tell: Tell) -> AbstractContextManager[Any]:
     """Have dask compute few blocks at a time, and tell how many are done."""
-    from contextlib import ExitStack
-
     import dask
     from dask.callbacks import Callback
 
@@ -202,7 +202,10 @@ def _computing(tell: Tell) -> AbstractContextManager[Any]:
 
     stack = ExitStack()
     workers = min(_BLOCKS, get_threads())
-    stack.enter_context(dask.config.set(scheduler="threads", num_workers=workers))
+    # One of our own: after an interruption its threads are waited for, before what they
+    # write to is removed.
+    pool = stack.enter_context(ThreadPoolExecutor(workers))
+    stack.enter_context(dask.config.set(scheduler="threads", pool=pool))
     stack.enter_context(Callback(posttask=after))
     return stack
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 import uuid
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from limnd2_xr.export.zarr_target import ROOT_FILES
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = ["new_folder"]
+
+_PAUSES_S: Final = (0.02, 0.05, 0.1, 0.2, 0.5)
 
 
 @contextmanager
@@ -62,8 +65,18 @@ def new_folder(
         _check(target, overwrite, suffixes)  # somebody else may have made one meanwhile
         _rename(partial, target)
     except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
+        _remove(partial)
         raise
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder that a thread may still be putting a last file into."""
+    for pause_s in _PAUSES_S:
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(pause_s)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _check(target: Path, overwrite: bool, suffixes: tuple[str, ...]) -> None:
