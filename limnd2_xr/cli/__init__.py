@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-__all__ = ["main", "ome_zarr_export"]
+__all__ = ["main", "main_ome_zarr_export"]
 
 
 def main() -> None:
@@ -16,7 +16,7 @@ def main() -> None:
     _run("limnd2_xr.cli.app", "app", "limnd2-xr")
 
 
-def ome_zarr_export() -> None:
+def main_ome_zarr_export() -> None:
     """Run `limnd2-ome-zarr-export`, in the same manner."""
     module = "limnd2_xr.cli.ome_zarr_export"
     _run(module, "ome_zarr_app", "limnd2-ome-zarr-export")
