@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
 import re
 import signal
@@ -9,9 +11,10 @@ import subprocess
 import sys
 import textwrap
 import time
+import urllib.request
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import psutil
@@ -30,7 +33,7 @@ from limnd2_xr.testing.synthetic import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Coroutine, Iterator
 
     from limnd2_xr.testing.synthetic import SyntheticFile
 
@@ -157,6 +160,60 @@ def _no_nd2_left_open() -> Iterator[None]:
     yield
     left = [f.path for f in psutil.Process().open_files() if f.path.endswith(".nd2")]
     assert not left
+
+
+def _close_sessions() -> None:
+    """Close the connections of the file systems of http and s3 that fsspec has kept.
+
+    It leaves that to the garbage collector, which has a tenth of a second for it, or, for
+    asynchronous ones, as zarr makes them, no way at all: a later test would be warned.
+    """
+    if module := sys.modules.get("fsspec.implementations.http"):
+        for fs in module.HTTPFileSystem._cache.values():
+            if fs._session is not None:
+                _run_on_loop_of(fs, fs._session.close())
+        module.HTTPFileSystem.clear_instance_cache()
+    if module := sys.modules.get("s3fs"):
+        for fs in module.S3FileSystem._cache.values():
+            if fs._s3 is not None:
+                _run_on_loop_of(fs, fs._s3creator.__aexit__(None, None, None))
+        module.S3FileSystem.clear_instance_cache()
+
+
+def _run_on_loop_of(fs: Any, work: Coroutine[Any, Any, Any]) -> None:
+    if fs.asynchronous:
+        from zarr.core.sync import sync
+
+        sync(work, timeout=30)
+    else:
+        asyncio.run_coroutine_threadsafe(work, fs.loop).result(30)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_session_left_open() -> Iterator[None]:
+    yield
+    _close_sessions()
+
+
+@pytest.fixture(scope="session")
+def _moto() -> Iterator[str]:
+    pytest.importorskip("s3fs")
+    server = pytest.importorskip("moto.server").ThreadedMotoServer(
+        "127.0.0.1", port=0, verbose=False
+    )
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def s3_server(_moto: str) -> str:
+    """Address of an S3 server without buckets: moto has those of a process in common."""
+    request = urllib.request.Request(f"{_moto}/moto-api/reset", method="POST")
+    with urllib.request.urlopen(request, timeout=30):
+        return _moto
 
 
 # Imports once, then forks for each script: a start takes milliseconds.

@@ -63,7 +63,7 @@ def client() -> Iterator[Any]:
             n_workers=2,
             threads_per_worker=1,
             processes=True,
-            dashboard_address=None,  # the page of the docs has one
+            dashboard_address=":0",  # None is port 8787, too
             silence_logs="CRITICAL",
         ) as cluster,
         distributed.Client(cluster) as client,

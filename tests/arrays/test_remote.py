@@ -9,7 +9,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import dask.base
-import fsspec
 import numpy as np
 import pytest
 import xarray as xr
@@ -42,11 +41,6 @@ TRUTH = FILE.array()
 def served() -> Iterator[HttpServer]:
     with HttpServer() as server:
         yield server
-        fs, _ = fsspec.core.url_to_fs(server.url("/a.nd2"))
-        if fs._session is not None:
-            done = asyncio.run_coroutine_threadsafe(fs._session.close(), fs.loop)
-            done.result(10)
-        fs.clear_instance_cache()
 
 
 @pytest.fixture

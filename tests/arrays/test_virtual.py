@@ -273,25 +273,13 @@ def test_a_catalogue_grows(folder: Path) -> None:
     np.testing.assert_array_equal(found.values, np.concatenate(pixels))
 
 
-@pytest.fixture(scope="module")
-def moto() -> Iterator[str]:
-    """URL of an S3 server with an empty bucket."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 KEYS = {"key": "testing", "secret": "hidden secret"}
 
 
 @contextmanager
 def bucket(moto: str, folder: Path) -> Iterator[S3Store]:
     """Yield a bucket with the files of a folder."""
-    files = fsspec.filesystem("s3", endpoint_url=moto, **KEYS, skip_instance_cache=True)
+    files = fsspec.filesystem("s3", endpoint_url=moto, **KEYS)
     files.mkdir("bucket")
     for path in folder.glob("*.nd2"):
         files.pipe_file(f"bucket/{path.name}", path.read_bytes())
@@ -309,9 +297,9 @@ def bucket(moto: str, folder: Path) -> Iterator[S3Store]:
         files.rm("bucket", recursive=True)
 
 
-def test_a_catalogue_of_files_on_s3(moto: str, folder: Path) -> None:
+def test_a_catalogue_of_files_on_s3(s3_server: str, folder: Path) -> None:
     names = sorted(path.name for path in folder.glob("*.nd2"))
-    with bucket(moto, folder) as store:
+    with bucket(s3_server, folder) as store:
         stores = ObjectStoreRegistry({"s3://bucket": store})
         virtual = [
             open_virtual_dataset(
@@ -323,7 +311,7 @@ def test_a_catalogue_of_files_on_s3(moto: str, folder: Path) -> None:
         catalogue = xr.concat(virtual, **options)
         settings: dict[str, Any] = {
             "region": "us-east-1",
-            "endpoint_url": moto,
+            "endpoint_url": s3_server,
             "allow_http": True,
             "s3_compatible": True,
             "force_path_style": True,
@@ -337,7 +325,7 @@ def test_a_catalogue_of_files_on_s3(moto: str, folder: Path) -> None:
             access_key_id=KEYS["key"],
             secret_access_key=KEYS["secret"],
             region="us-east-1",
-            endpoint_url=moto,
+            endpoint_url=s3_server,
             allow_http=True,
             force_path_style=True,
         )
@@ -350,7 +338,7 @@ def test_a_catalogue_of_files_on_s3(moto: str, folder: Path) -> None:
         xr.testing.assert_equal(found, expected)
 
         # The same file by fsspec, whose options are not in the references.
-        remote: Any = {"endpoint_url": moto, **KEYS}
+        remote: Any = {"endpoint_url": s3_server, **KEYS}
         refs = to_kerchunk(f"s3://bucket/{names[0]}", storage_options=remote)
         assert KEYS["secret"] not in json.dumps(refs)
         options = {"remote_options": {**remote, "asynchronous": True}}

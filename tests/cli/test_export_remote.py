@@ -18,7 +18,6 @@ from limnd2_xr.cli.ome_zarr_export import ome_zarr_app
 from limnd2_xr.testing.synthetic import SyntheticSpec, TimeLoop, build
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -28,17 +27,11 @@ KEYS = {"key": "testkey", "secret": "testsecret"}
 
 
 @pytest.fixture(scope="module")
-def s3() -> Iterator[Any]:
+def s3(s3_server: str) -> Any:
     """File system of a local S3 server with the bucket ``images``."""
-    pytest.importorskip("s3fs")
-    server = pytest.importorskip("moto.server").ThreadedMotoServer(port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    fs = fsspec.filesystem("s3", endpoint_url=f"http://{host}:{port}", **KEYS)
+    fs = fsspec.filesystem("s3", endpoint_url=s3_server, **KEYS)
     fs.mkdir("images")
-    yield fs
-    fs.clear_instance_cache()
-    server.stop()
+    return fs
 
 
 @pytest.fixture

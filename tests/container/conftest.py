@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -115,16 +114,11 @@ def content() -> bytes:
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[HttpServer]:
-    """A server for the tests of a module; the sessions of fsspec are closed with it."""
-    fsspec = pytest.importorskip("fsspec")
+    """A server for the tests of a module."""
+    pytest.importorskip("fsspec")
     pytest.importorskip("aiohttp")
     with HttpServer() as server:
         yield server
-        fs, _ = fsspec.core.url_to_fs(server.url("/a.nd2"))
-        if fs._session is not None:
-            done = asyncio.run_coroutine_threadsafe(fs._session.close(), fs.loop)
-            done.result(10)
-        fs.clear_instance_cache()
 
 
 @pytest.fixture

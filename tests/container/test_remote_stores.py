@@ -21,8 +21,6 @@ from limnd2_xr.errors import RemoteError, StaleFile
 from limnd2_xr.testing.http_server import Fault, ServedFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from limnd2_xr.testing.http_server import HttpServer
 
 s3fs = pytest.importorskip("s3fs")
@@ -32,17 +30,11 @@ URL = "s3://bucket/d/a.nd2"
 
 
 @pytest.fixture(scope="module")
-def moto() -> Iterator[str]:
+def moto(s3_server: str) -> str:
     """The address of an S3 server with a bucket ``bucket``."""
-    server = pytest.importorskip("moto.server").ThreadedMotoServer(port=0)
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server.start()
-    host, port = server.get_host_and_port()
-    address = f"http://{host.replace('0.0.0.0', '127.0.0.1')}:{port}"  # noqa: S104
-    s3fs.S3FileSystem(**credentials(address)).call_s3("create_bucket", Bucket="bucket")
-    yield address
-    s3fs.S3FileSystem.clear_instance_cache()
-    server.stop()
+    fs = s3fs.S3FileSystem(**credentials(s3_server))
+    fs.call_s3("create_bucket", Bucket="bucket")
+    return s3_server
 
 
 def credentials(address: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import fsspec
 import numpy as np
@@ -15,9 +15,6 @@ import zarr
 from limnd2_xr.export.export_journal import Journal
 from limnd2_xr.export.zarr_target import RemoteTarget, open_target
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 KEYS = {"key": "a", "secret": "b"}
 
 
@@ -27,19 +24,11 @@ def dataset(add: int = 0) -> xr.Dataset:
 
 
 @pytest.fixture(scope="module")
-def s3() -> Iterator[dict[str, Any]]:
+def s3(s3_server: str) -> dict[str, Any]:
     """Storage options of a local S3 server with the bucket ``images``."""
-    pytest.importorskip("s3fs")
-    server_of = pytest.importorskip("moto.server").ThreadedMotoServer
-    server = server_of(port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    options = {**KEYS, "endpoint_url": f"http://{host}:{port}"}
-    fs = fsspec.filesystem("s3", **options)
-    fs.mkdir("images")
-    yield options
-    fs.clear_instance_cache()
-    server.stop()
+    options = {**KEYS, "endpoint_url": s3_server}
+    fsspec.filesystem("s3", **options).mkdir("images")
+    return options
 
 
 @pytest.fixture(params=["memory", pytest.param("s3", marks=pytest.mark.slow)])
