@@ -194,18 +194,27 @@ def _computing(tell: Tell) -> AbstractContextManager[Any]:
     """Have dask compute few blocks at a time, and tell how many are done."""
     import dask
     from dask.callbacks import Callback
+    from dask.threaded import get
 
     def after(_key: Any, _result: Any, _graph: Any, state: Any, _id: Any) -> None:
         done = len(state["finished"])
         rest = sum(len(state[name]) for name in ("ready", "waiting", "running"))
         tell(done, done + rest)
 
-    stack = ExitStack()
     workers = min(_BLOCKS, get_threads())
-    # One of our own: after an interruption its threads are waited for, before what they
-    # write to is removed.
-    pool = stack.enter_context(ThreadPoolExecutor(workers))
-    stack.enter_context(dask.config.set(scheduler="threads", pool=pool))
+
+    def get_and_wait(graph: Any, keys: Any, **options: Any) -> Any:
+        # After an interruption the threads are waited for here, before xarray closes
+        # what they write to: they would open it again, and nobody closed it.
+        with ThreadPoolExecutor(workers) as pool:
+            try:
+                return get(graph, keys, **{**options, "pool": pool})
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+
+    stack = ExitStack()
+    stack.enter_context(dask.config.set(scheduler=get_and_wait))
     stack.enter_context(Callback(posttask=after))
     return stack
 

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from limnd2_xr.cli.export_run import Began, Ended, Progressed, Warned
 from limnd2_xr.cli.messages import human_nbytes, one_line, say
-from limnd2_xr.cli.render import PIPE_WIDTH
+from limnd2_xr.cli.render import UNBOUND
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,11 +37,11 @@ _WORDS: Final = {"kept": "already there", "": "not begun"}
 
 
 def table_console() -> Console:
-    """Return a console for tables on stdout, wide where it is no terminal."""
+    """Return a console for tables on stdout, without end where it is no terminal."""
     console = Console(highlight=False)
     if console.is_terminal:
         return console
-    return Console(highlight=False, width=PIPE_WIDTH)
+    return Console(highlight=False, width=UNBOUND)
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from limnd2_xr.cli.messages import human_nbytes, one_line
-from limnd2_xr.cli.render import PIPE_WIDTH
+from limnd2_xr.cli.render import UNBOUND
 from limnd2_xr.export.requirements import require
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def _table(columns: Sequence[str], file: BinaryIO) -> Iterator[RowWriter]:
     text = io.TextIOWrapper(file, "utf-8", newline="", write_through=True)
     console = Console(file=text, highlight=False)
     if not console.is_terminal:
-        console = Console(file=text, highlight=False, width=PIPE_WIDTH)
+        console = Console(file=text, highlight=False, width=UNBOUND)
     with console.capture() as capture:
         console.print(table)
     lines = [line.rstrip() for line in capture.get().splitlines()]

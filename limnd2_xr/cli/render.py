@@ -20,6 +20,9 @@ __all__ = ["render"]
 
 PIPE_WIDTH = 160
 """Columns where the output is not a terminal: lines of a file should not be folded."""
+UNBOUND = 2**16
+"""Columns for tables where the output is not a terminal: no path is broken, each row is
+a line. A table takes only what it needs."""
 SHOWN_POSITIONS = 8
 SHOWN_MISSING = 10
 
@@ -38,14 +41,16 @@ def render(summary: FileSummary, *, spaced: bool) -> None:
     if not console.is_terminal:
         console = Console(highlight=False, width=PIPE_WIDTH)
     with console.capture() as capture:
+        # Not even a long path is broken, where it is not for a terminal.
+        title = _text(summary.path)
+        title.stylize("bold")
+        console.print(title, soft_wrap=not console.is_terminal)
         console.print(_page(summary))
     lines = [line.rstrip() for line in capture.get().splitlines()]
     print("\n".join([""] * spaced + lines))
 
 
 def _page(summary: FileSummary) -> RenderableType:
-    title = _text(summary.path)
-    title.stylize("bold")
     facts = Table.grid(padding=(0, 2, 0, 0))
     facts.add_column(style="dim", no_wrap=True)
     facts.add_column(overflow="fold")
@@ -54,9 +59,7 @@ def _page(summary: FileSummary) -> RenderableType:
     tables = [facts, _channels(summary.channels)]
     if summary.loops:
         tables.insert(1, _loops(summary.loops))
-    return Group(
-        title, *(Padding(table, (0, 0, 0, 2), expand=False) for table in tables)
-    )
+    return Group(*(Padding(table, (0, 0, 0, 2), expand=False) for table in tables))
 
 
 def _facts(summary: FileSummary) -> list[tuple[str, str]]:

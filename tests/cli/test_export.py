@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,7 @@ import xarray as xr
 import zarr
 from typer.testing import CliRunner
 
+from limnd2_xr.arrays.file_manager import FileManager
 from limnd2_xr.cli import export_run
 from limnd2_xr.cli.app import app
 from limnd2_xr.cli.export_plan import FORMATS
@@ -210,11 +213,16 @@ def test_folders_globs_and_doubles(folder: Path, tmp_path: Path) -> None:
         planned = [event["output"] for event in events(result)]
         assert planned == [str(out / name) for name in expected]
     assert not out.exists()
+
+
+def test_a_table_that_is_piped_breaks_no_path(folder: Path) -> None:
+    long = folder / ("long" * 50)
+    (folder / "sub").rename(long)
     table = run(folder, "-r", "--to=ome-xml", "--dry-run").stdout
     assert [line.split()[-1] for line in table.splitlines()] == [
         "output",
         str(folder / "a.ome.xml"),
-        str(folder / "sub" / "b.ome.xml"),
+        str(long / "b.ome.xml"),
     ]
 
 
@@ -382,3 +390,39 @@ def test_an_interruption_leaves_nothing_under_a_final_name(
         assert "unfinished export; --resume continues it" in again.stderr
         assert run(folder, "-r", "--to", to, "--resume").exit_code == 0
         assert names(folder) == ["a.nd2", "a.ome.zarr", "sub"]
+
+
+@pytest.mark.parametrize("to", ["zarr", "netcdf"])
+def test_nothing_is_read_any_more_after_an_interruption(
+    to: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A thread that read later would open the file again, and nobody closed it.
+    reading, closing = threading.Event(), threading.Event()
+    late: list[bool] = []
+    lend, close = FileManager.acquire_context, FileManager.close
+
+    def slow(self: FileManager, needs_lock: bool = True) -> Any:
+        if threading.current_thread() is not threading.main_thread():
+            reading.set()
+            late.append(closing.wait(0.3))
+        return lend(self, needs_lock)
+
+    def noting(self: FileManager) -> None:
+        closing.set()
+        close(self)
+
+    def interrupting(*_: object) -> Callable[[int, int], None]:
+        def tell(_done: int, _total: int) -> None:
+            if reading.is_set():
+                raise KeyboardInterrupt
+
+        return tell
+
+    monkeypatch.setattr(FileManager, "acquire_context", slow)
+    monkeypatch.setattr(FileManager, "close", noting)
+    monkeypatch.setattr(export_run, "_Telling", interrupting)
+    assert run("a.nd2", "--to", to).exit_code == 130
+    gc.collect()  # what was opened again complains now
+    assert late
+    assert not any(late)
+    assert names(folder) == ["a.nd2", "sub"]

@@ -17,6 +17,7 @@ from limnd2_xr.cli.export_run import Began, Ended, run_jobs
 from limnd2_xr.testing.synthetic import SyntheticSpec, TimeLoop, build
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from limnd2_xr.cli.export_run import Event
@@ -89,7 +90,36 @@ def test_a_process_that_dies_is_a_file_that_failed(
     assert ended[3].status == "done"
 
 
+_STOPPING = """
+import runpy, sys
+from limnd2_xr.cli import export_report
+
+line = export_report._line
+
+def stopping(document):
+    line(document)
+    if document["event"] == "progress":
+        sys.stdin.read()
+
+export_report._line = stopping
+runpy.run_module("limnd2_xr", run_name="__main__")
+"""
+"""After a first step it waits: no file is begun before stdin ends."""
+
+
+@pytest.fixture
+def _hears_ctrl_c() -> Iterator[None]:
+    """Undo that shells have what they run in the background ignore Ctrl-C.
+
+    What such processes start ignores it as well.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+@pytest.mark.usefixtures("_hears_ctrl_c")
 @pytest.mark.parametrize(
     ("number", "jobs", "status"), [(signal.SIGINT, 2, 130), (signal.SIGTERM, 1, 143)]
 )
@@ -99,18 +129,21 @@ def test_an_interruption_tidies_up(
     words = ["export", str(folder), "--to=ome-tiff", "--compression=zstd"]
     more = ["--output-folder", str(tmp_path), f"--jobs={jobs}", "--json-progress"]
     with subprocess.Popen(  # noqa: S603
-        [sys.executable, "-m", "limnd2_xr", *words, *more],
+        [sys.executable, "-c", _STOPPING, *words, *more],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     ) as process:
+        assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
         for line in process.stdout:
             if json.loads(line)["event"] == "progress":
                 break
         os.killpg(process.pid, number)  # as a terminal does
+        process.stdin.close()
         rest = [json.loads(line) for line in process.stdout]
         told = process.stderr.read()
     assert (process.returncode, told) == (status, "")
