@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import tempfile
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from limnd2_xr.export.new_file import new_file
 from limnd2_xr.export.new_folder import new_folder
+from limnd2_xr.export.parallel import started_pool
 from limnd2_xr.export.zarr_target import ROOT_FILES, is_store
 from limnd2_xr.options import get_threads
 
@@ -206,12 +206,8 @@ def _computing(tell: Tell) -> AbstractContextManager[Any]:
     def get_and_wait(graph: Any, keys: Any, **options: Any) -> Any:
         # After an interruption the threads are waited for here, before xarray closes
         # what they write to: they would open it again, and nobody closed it.
-        with ThreadPoolExecutor(workers) as pool:
-            try:
-                return get(graph, keys, **{**options, "pool": pool})
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+        with started_pool(workers) as pool:
+            return get(graph, keys, **{**options, "pool": pool})
 
     stack = ExitStack()
     stack.enter_context(dask.config.set(scheduler=get_and_wait))

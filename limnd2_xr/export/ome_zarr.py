@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -13,6 +12,7 @@ import numpy as np
 from limnd2_xr.export.export_journal import Found, Journal
 from limnd2_xr.export.ngff_layout import select_positions
 from limnd2_xr.export.ome_zarr_plan import OmeZarrOptions, plan_export
+from limnd2_xr.export.parallel import started_pool
 from limnd2_xr.export.requirements import require
 from limnd2_xr.export.zarr_blocks import blocked, write_block
 from limnd2_xr.export.zarr_target import RemoteTarget, open_target
@@ -231,7 +231,7 @@ def _run(
     if told is not None:  # of this export only, also if others run in other threads
         options["callbacks"] = [(None, None, None, told, None)]
     # Once this is left, by Ctrl-C too, nothing is written any more.
-    with shown, ThreadPoolExecutor(threads, "limnd2-xr-export") as pool:
+    with shown, started_pool(threads) as pool:
         compute(*receipts, pool=pool, **options)
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
 from limnd2_xr.options import get_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["run_pieces", "workers_for"]
+__all__ = ["run_pieces", "started_pool", "workers_for"]
 
 _MEMORY_NBYTES = 2**27
 _MANY = 8
@@ -34,6 +36,32 @@ def workers_for(piece_nbytes: int, *, inner_threads: bool = False) -> int:
     return max(1, min(cores, _MEMORY_NBYTES // max(1, piece_nbytes)))
 
 
+@contextmanager
+def started_pool(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """Lend threads that all run already; leaving waits for them, whatever happened.
+
+    A pool forgets a thread that is being started when Ctrl-C comes, and does not wait
+    for it. Here no work has been given to any by then.
+
+    Parameters
+    ----------
+    workers
+        Threads.
+    """
+    with ThreadPoolExecutor(workers, thread_name_prefix="limnd2-xr-export") as pool:
+        together = threading.Barrier(workers)
+        try:
+            wait([pool.submit(together.wait) for _ in range(workers)])
+        except BaseException:
+            together.abort()
+            raise
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
 def run_pieces(work: Callable[[T], object], pieces: Iterable[T], workers: int) -> None:
     """Call `work` on each piece, in order of their beginning.
 
@@ -54,14 +82,10 @@ def run_pieces(work: Callable[[T], object], pieces: Iterable[T], workers: int) -
         for piece in todo:
             work(piece)
         return
-    with ThreadPoolExecutor(workers, thread_name_prefix="limnd2-xr-export") as pool:
+    with started_pool(workers) as pool:
         running = {pool.submit(work, piece) for piece in islice(todo, workers)}
-        try:
-            while running:
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    future.result()
-                running |= {pool.submit(work, p) for p in islice(todo, len(done))}
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+        while running:
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                future.result()
+            running |= {pool.submit(work, p) for p in islice(todo, len(done))}
