@@ -220,9 +220,10 @@ class ExportAccessor:
             Names of the files, e.g. ``"{name}_t{T:03}_z{Z}_{C}.tif"``: ``{name}`` is the
             name of the image, ``{T}``, ``{Z}`` and ``{U}`` are numbers counted from 0,
             ``{C}`` and ``{P}`` names of channels and, where they have one, of positions,
-            ``{c}`` and ``{p}`` their numbers, ``{well}`` the well. What names of files
-            cannot have becomes ``_``. Dims of length above 1 must be in it; without a
-            template they are.
+            ``{c}`` and ``{p}`` their numbers, ``{well}`` the well. Numbers take formats,
+            ``{T:03}``. What names of files cannot have becomes ``_``. Dims of length
+            above 1 must be in it; without a template they are, numbers with leading
+            zeros.
         scale, dtype
             Convert the pixels: multiplied by `scale`, rounded, and refused where they do
             not fit into `dtype`, which is uint16 if there is a scale.

@@ -71,25 +71,12 @@ def to_sequence(
     ----------
     obj
         Dataset with one variable, or an array, over any of T, P, Z, C, Y, X, S, U.
-    folder
-        Where to; it is made if it does not exist.
+    folder, template, scale, dtype, overwrite, progress
+        As for `ExportAccessor.to_tiff_sequence`.
     kind
         ``"tiff"`` or ``"png"``.
-    template
-        Names of the files: ``{name}`` is the name of the image, ``{T}``, ``{Z}`` and
-        ``{U}`` are numbers counted from 0, ``{C}`` and ``{P}`` the names of channels
-        and, where they have one, positions, ``{c}`` and ``{p}`` their numbers, ``{well}``
-        the well. Numbers take formats, ``{T:03}``. Dims of length above 1 must be in
-        it. Without one, all that are needed are, numbers with leading zeros.
-    scale, dtype
-        Convert the pixels: multiplied by `scale`, rounded, and refused where they do
-        not fit into `dtype`, which is uint16 if there is a scale.
     compression
         Compress TIFF files with zlib; PNG always is.
-    overwrite
-        Replace existing files.
-    progress
-        Show a bar, or a function to call with frames done and frames there are.
 
     Returns
     -------

@@ -77,32 +77,10 @@ def to_ome_tiff(
     ----------
     obj
         Dataset with one variable, or an array, over any of T, P, Z, C, Y, X, S, U.
-    dest
-        Name of the file. With `split` its names begin so.
-    pyramid
-        How many smaller copies, each half as high and wide as the one before, as
-        SubIFDs; ``"auto"`` or True: until neither side is above 256.
-    compression
-        ``"zlib"``, ``"lzw"``, ``"zstd"`` or ``"jpeg2000"`` (without loss), or None.
-    tile
-        Height and width of tiles, None for strips; ``"auto"`` tiles (512 x 512) what is
-        compressed, has smaller copies, or is large.
-    bigtiff
-        Whether offsets have 64 bits; ``"auto"`` where the file may be above 4 GiB.
-    split
-        ``"position"`` writes a file for each position, each complete in itself: its
-        names have the position before the suffix.
-    annotations
-        Add what OME has no elements for, as for `to_ome`.
-    modify_ome
-        Called with each document before it is written, to change it in place.
-    on_frame
-        Called after a frame was written, in whatever order they are, from one thread at
-        a time.
-    overwrite
-        Replace existing files.
-    progress
-        Show a bar, or a function to call with frames done and frames there are.
+    dest, pyramid, compression, tile, bigtiff, split, annotations
+        As for `ExportAccessor.to_ome_tiff`.
+    modify_ome, on_frame, overwrite, progress
+        Likewise.
 
     Returns
     -------
@@ -111,12 +89,8 @@ def to_ome_tiff(
 
     Raises
     ------
-    FileExistsError
-        If a file exists and `overwrite` is False.
-    ValueError
-        If the array is no image, or options do not fit it or each other.
-    UnsupportedDtype
-        If OME has no such pixels.
+    FileExistsError, ValueError, UnsupportedDtype
+        As for `ExportAccessor.to_ome_tiff`.
     ModuleNotFoundError
         If tifffile is not installed.
     """
