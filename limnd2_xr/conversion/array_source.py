@@ -8,7 +8,12 @@ import numpy as np
 import xarray as xr
 
 from limnd2_xr.conversion.lazy_images import OuterArray, lazy
-from limnd2_xr.conversion.source_image import Reading, SourceImage, checked_dims
+from limnd2_xr.conversion.source_image import (
+    Reading,
+    SourceImage,
+    checked_dims,
+    plain_dims,
+)
 from limnd2_xr.errors import Nd2Error
 
 if TYPE_CHECKING:
@@ -50,16 +55,7 @@ def open_npy(path: str, reading: Reading) -> list[SourceImage]:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except ValueError as error:
         raise Nd2Error(f"not readable as .npy: {error}", path=path) from error
-    if reading.dims is not None:
-        dims = checked_dims(reading.dims, array.ndim, path)
-    elif array.ndim == 2:
-        dims = ("Y", "X")
-    else:
-        raise Nd2Error(
-            f"an array of {array.shape}: nothing says what its dims are; name them, e.g. "
-            'dims="TCYX" (--dims TCYX)',
-            path=path,
-        )
+    dims = plain_dims(array.shape, path, named=reading.dims)
     pixels = lazy(dims, _Mapped(array))
     return [SourceImage(pixels=pixels, path=path, format="npy")]
 

@@ -21,6 +21,7 @@ __all__ = [
     "check_size",
     "checked_dims",
     "natural_key",
+    "plain_dims",
     "without_alpha",
 ]
 
@@ -82,6 +83,44 @@ class SourceImage:
     def place(self) -> str:
         """File and part, to be named in messages."""
         return f"{self.path} ({self.part})" if self.part else self.path
+
+
+def plain_dims(
+    shape: tuple[int, ...], path: str, *, named: str | None, stored: str | None = None
+) -> tuple[str, ...]:
+    """Return the dims of an array that has no metadata; of two dims it is an image.
+
+    Parameters
+    ----------
+    shape
+        Of the array.
+    path
+        File that it is in.
+    named
+        Letters that a user names; they come before what is stored.
+    stored
+        Letters that the file has.
+
+    Raises
+    ------
+    Nd2Error
+        If nothing says what they are, or they do not fit.
+
+    Examples
+    --------
+    >>> plain_dims((6, 8), "a.npy", named=None)
+    ('Y', 'X')
+    """
+    letters = named if named is not None else stored
+    if letters is not None:
+        return checked_dims(letters, len(shape), path)
+    if len(shape) == 2:
+        return "Y", "X"
+    raise Nd2Error(
+        f"an array of {shape}: nothing says what its dims are; name them, e.g. "
+        'dims="TCYX" (--dims TCYX)',
+        path=path,
+    )
 
 
 def checked_dims(dims: str, ndim: int, path: str) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from limnd2_xr.conversion.source_image import (
     SourceImage,
     check_size,
     checked_dims,
+    plain_dims,
 )
 from limnd2_xr.errors import Nd2Error
 
@@ -142,18 +143,8 @@ def _plain(array: Any, path: str, reading: Reading) -> SourceImage:
     names = getattr(array.metadata, "dimension_names", None) or array.attrs.get(
         "_ARRAY_DIMENSIONS"
     )
-    if reading.dims is not None:
-        dims = checked_dims(reading.dims, array.ndim, path)
-    elif names and all(names):
-        dims = checked_dims("".join(str(name)[:1] for name in names), array.ndim, path)
-    elif array.ndim == 2:
-        dims = ("Y", "X")
-    else:
-        raise Nd2Error(
-            f"an array of {array.shape}: nothing says what its dims are; name them, e.g. "
-            'dims="TCYX" (--dims TCYX)',
-            path=path,
-        )
+    stored = "".join(str(n)[:1] for n in names) if names and all(names) else None
+    dims = plain_dims(tuple(array.shape), path, named=reading.dims, stored=stored)
     return SourceImage(
         pixels=lazy(dims, _ZarrPixels(array)),
         path=path,
