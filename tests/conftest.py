@@ -155,6 +155,17 @@ def version2_file(version2_texts: dict[str, str]) -> Callable[..., SyntheticFile
     return make
 
 
+@pytest.fixture
+def _hears_ctrl_c() -> Iterator[None]:
+    """Undo that shells have what they run in the background ignore Ctrl-C.
+
+    What such processes start ignores it as well.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(autouse=True)
 def _no_nd2_left_open() -> Iterator[None]:
     yield

@@ -17,7 +17,6 @@ from limnd2_xr.cli.export_run import Began, Ended, run_jobs
 from limnd2_xr.testing.synthetic import SyntheticSpec, TimeLoop, build
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from limnd2_xr.cli.export_run import Event
@@ -105,17 +104,6 @@ export_report._line = stopping
 runpy.run_module("limnd2_xr", run_name="__main__")
 """
 """After a first step it waits: no file is begun before stdin ends."""
-
-
-@pytest.fixture
-def _hears_ctrl_c() -> Iterator[None]:
-    """Undo that shells have what they run in the background ignore Ctrl-C.
-
-    What such processes start ignores it as well.
-    """
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")

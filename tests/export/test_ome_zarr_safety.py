@@ -26,7 +26,7 @@ from limnd2_xr.testing.synthetic import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
 VICTIMS_IMPORT = (
@@ -262,14 +262,6 @@ def test_an_export_that_is_killed_at_its_very_end_is_complete_or_continued(
     names = sorted(path.name for path in target.parent.iterdir())
     assert names == ["a.ome.zarr", "b"]
     assert set(files_of(target)) == set(files_of(target.with_name("b")))
-
-
-@pytest.fixture
-def _hears_ctrl_c() -> Iterator[None]:
-    """Undo that shells have what they run in the background ignore Ctrl-C."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("_tiny_blocks", "_hears_ctrl_c")
