@@ -159,8 +159,9 @@ class FileManager:
         self._files.close()
 
     def __del__(self) -> None:
-        # Of arrays that arrived from elsewhere nobody has a dataset to close.
-        if self._has_arrived:
+        # Of arrays that arrived from elsewhere nobody has a dataset to close, and with
+        # bytes in memory nothing is open that could be forgotten.
+        if self._has_arrived or self._given.kind == "bytes":
             self._files.close(needs_lock=False)
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -183,6 +184,12 @@ class _Given:
             if given.spec.kind in _AGAIN:
                 key = given.spec, given.stamp, given.axes.dims, given.on_damage
                 _known.setdefault(key, given)
+
+    @property
+    def kind(self) -> str:
+        """What the file is; see `SourceSpec.kind`."""
+        known = self.state if self.state is not None else self.reference
+        return known.spec.kind
 
     @cached_property
     def reference(self) -> FileReference:

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import pickle
 import threading
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -179,6 +180,15 @@ def test_no_file_stays_open_behind_a_forgotten_dataset(path: Path) -> None:
     ds = xr.open_dataset(path)
     ds["image"][0, 0].load()
     with pytest.warns(RuntimeWarning, match="deallocating"):  # noqa: PT031
+        del ds
+        gc.collect()
+
+
+def test_forgotten_bytes_are_no_open_file(path: Path) -> None:
+    ds = xr.open_dataset(path.read_bytes(), engine="nd2")  # type: ignore[arg-type]
+    ds["image"][0, 0].load()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
         del ds
         gc.collect()
 
