@@ -171,6 +171,13 @@ class ByteSource(Protocol):
         """
         ...
 
+    def expect(self, nbytes: int) -> None:
+        """Say how many bytes of `memory` will be announced for one purpose.
+
+        So much of them may stay in the process; without this, little does.
+        """
+        ...
+
     def announce(self, offset: int, nbytes: int) -> None:
         """Say that these bytes of `memory` are about to be used: it counts as a read."""
         ...
@@ -255,6 +262,9 @@ class BaseSource(ABC):
         """Return all bytes of the file as memory; see `ByteSource.memory`."""
         self._check(0, 0)
         return None
+
+    def expect(self, nbytes: int) -> None:
+        """Say how much of `memory` will be announced; see `ByteSource.expect`."""
 
     def announce(self, offset: int, nbytes: int) -> None:
         """Say that bytes of `memory` are about to be used; see `ByteSource.announce`."""

@@ -160,6 +160,10 @@ class FileSource(BaseSource):
             )
         return mapping.content
 
+    def expect(self, nbytes: int) -> None:
+        """Let as much stay in the process as is used at once; see `ByteSource.expect`."""
+        RESIDENT.expect(nbytes)
+
     def announce(self, offset: int, nbytes: int) -> None:
         """Have a cold disk read the whole range; see `ByteSource.announce`."""
         super().announce(offset, nbytes)

@@ -16,7 +16,7 @@ import weakref
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["RESIDENT", "FileMapping", "Resident", "is_on_local_disk", "usual_limit"]
+__all__ = ["RESIDENT", "FileMapping", "Resident", "is_on_local_disk", "memory_share"]
 
 _LOCAL_TYPES = frozenset(
     {
@@ -82,10 +82,13 @@ class Resident:
     ----------
     limit
         Bytes; what was used longest ago is let go beyond that.
+    most
+        What `expect` may raise the limit to.
     """
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+    def __init__(self, limit: int, most: int) -> None:
+        self._usual = self._limit = limit
+        self._most = max(limit, most)
         self._nbytes = 0
         self._ranges: dict[tuple[weakref.ref[FileMapping], int, int], None] = {}
         self.renew_lock()
@@ -93,6 +96,14 @@ class Resident:
     def renew_lock(self) -> None:
         """Take a new lock: threads that held the old one are not there after a fork."""
         self._lock = threading.Lock()
+
+    def expect(self, nbytes: int) -> None:
+        """Let so much stay as will be used at once, until less is expected again.
+
+        Whoever asks for that much has room for it, and has a copy of it soon: to let
+        go in between, and to map again for the next time, would take half the time.
+        """
+        self._limit = min(max(self._usual, nbytes), self._most)
 
     def add(self, mapping: FileMapping, offset: int, nbytes: int) -> bool:
         """Note a range that is about to be used; let go of those used longest ago.
@@ -122,23 +133,21 @@ class Resident:
         return not known
 
 
-def usual_limit() -> int:
-    """Return a quarter of one core's share of the memory that the process may use.
-
-    But 96 MiB at most: what is let go is mapped again in a fraction of the time that it
-    takes to copy it, and all that is kept looks like memory in use.
-    """
+def memory_share() -> int:
+    """Return a quarter of the memory that the process may use, at least 64 MiB."""
     try:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):
         memory = 4 << 30
     with suppress(OSError, ValueError):  # "max" where a container sets no limit
         memory = min(memory, int(_CONTAINER_LIMIT.read_text("ascii")))
-    share = memory // (4 * (os.cpu_count() or 1))
-    return min(max(share, 64 << 20), 96 << 20)
+    return max(memory // 4, 64 << 20)
 
 
-RESIDENT = Resident(usual_limit())
+_USUAL_NBYTES = 96 << 20
+"""All that is kept looks like memory in use, and is soon mapped again."""
+
+RESIDENT = Resident(min(_USUAL_NBYTES, memory_share()), memory_share())
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=RESIDENT.renew_lock)

@@ -81,6 +81,7 @@ class SingleFrames:
             if memory[offset : offset + len(head)] != head:
                 return None
             start = offset + table.header_nbytes
+            self._source.expect(nbytes)
             self._source.announce(start, nbytes)
             return self._delivered(memory, start)
         before = bytearray(table.header_nbytes)

@@ -186,6 +186,7 @@ class StagedReads:
         """
         # No function here may hold itself, as a recursive closure does: it would keep
         # the output alive until the garbage collector comes by.
+        self.source.expect(sum(int(group.nbytes.sum()) for group in groups))
         if threaded or self.source.requests > 1:
             threads = max(get_threads(), self.source.requests)
             run_all(partial(self._attempt, read=read), groups, threads)

@@ -146,7 +146,7 @@ def test_what_was_touched_first_is_let_go_beyond_the_limit(local: Path) -> None:
 
     with local.open("rb") as file:
         watched = Watched(file.fileno(), len(DATA))
-    resident = mapping.Resident(limit=10_000)
+    resident = mapping.Resident(limit=10_000, most=20_000)
     resident.add(whole, 0, 100)
     for offset in range(0, 16_000, 4000):
         resident.add(watched, offset, 4000)
@@ -160,7 +160,7 @@ def test_what_was_touched_first_is_let_go_beyond_the_limit(local: Path) -> None:
 def test_a_range_that_is_used_again_counts_once_and_is_kept(local: Path) -> None:
     with local.open("rb") as file:
         whole = mapping.FileMapping(file.fileno(), len(DATA))
-    resident = mapping.Resident(limit=10_000)
+    resident = mapping.Resident(limit=10_000, most=20_000)
     assert resident.add(whole, 0, 4000)
     assert resident.add(whole, 4000, 4000)
     assert not resident.add(whole, 0, 4000)
@@ -169,13 +169,27 @@ def test_a_range_that_is_used_again_counts_once_and_is_kept(local: Path) -> None
     assert resident.add(whole, 4000, 4000)
 
 
-def test_the_usual_limit_heeds_a_container(
+def test_as_much_stays_as_is_expected_to_be_used_at_once(local: Path) -> None:
+    with local.open("rb") as file:
+        whole = mapping.FileMapping(file.fileno(), len(DATA))
+    resident = mapping.Resident(limit=10_000, most=20_000)
+    resident.expect(100_000)  # heeds what the process may use
+    for offset in range(0, 20_000, 4000):
+        assert resident.add(whole, offset, 4000)
+    assert not resident.add(whole, 4000, 4000)  # of four pages
+    resident.expect(5000)  # never less than usual: two pages
+    assert resident.add(whole, 0, 4000)
+    assert not resident.add(whole, 4000, 4000)
+    assert resident.add(whole, 12_000, 4000)
+
+
+def test_the_share_of_memory_heeds_a_container(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     limit = tmp_path / "memory.max"
     monkeypatch.setattr(mapping, "_CONTAINER_LIMIT", limit)
-    free = mapping.usual_limit()
+    free = mapping.memory_share()
     limit.write_text("max\n")
-    assert mapping.usual_limit() == free
+    assert mapping.memory_share() == free
     limit.write_text("1000\n")
-    assert mapping.usual_limit() == 64 << 20
+    assert mapping.memory_share() == 64 << 20
