@@ -30,7 +30,7 @@ _NARROW_AND_WIDE: dict[int, tuple[np.dtype[Any], np.dtype[Any]]] = {
 }
 """Unsigned types of a component and of a pair of components, by size."""
 
-_CACHED_NBYTES = 2 * 2**20
+_CACHED_NBYTES = 2**20
 """Bytes that stay in the cache while they are used twice, and are worth a call."""
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PlainFrames"]
 
-COPY_LIMIT_NBYTES = 128 * 2**20
+COPY_LIMIT_NBYTES = 256 * 2**20
 """What is copied out of memory is shared out in pieces that grow no larger."""
 DIRECT_NBYTES = 32 * 2**10
 """From this size on a contiguous frame is read straight into the output."""
