@@ -178,6 +178,13 @@ class ByteSource(Protocol):
         """
         ...
 
+    def may_stay(self, ranges: Sequence[tuple[int, int]]) -> bool:
+        """Say whether (offset, size) of `memory` are in the process, or have room there.
+
+        Where not, reading them is quicker than to look at the memory.
+        """
+        ...
+
     def announce(self, offset: int, nbytes: int) -> None:
         """Say that these bytes of `memory` are about to be used: it counts as a read."""
         ...
@@ -263,8 +270,12 @@ class BaseSource(ABC):
         self._check(0, 0)
         return None
 
-    def expect(self, nbytes: int) -> None:
+    def expect(self, nbytes: int) -> None:  # noqa: B027 - of no use to most
         """Say how much of `memory` will be announced; see `ByteSource.expect`."""
+
+    def may_stay(self, ranges: Sequence[tuple[int, int]]) -> bool:  # noqa: ARG002
+        """Say that memory is as good as any read; see `ByteSource.may_stay`."""
+        return True
 
     def announce(self, offset: int, nbytes: int) -> None:
         """Say that bytes of `memory` are about to be used; see `ByteSource.announce`."""

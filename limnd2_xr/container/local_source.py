@@ -15,11 +15,13 @@ from limnd2_xr.container.disk import (
     first_views,
 )
 from limnd2_xr.container.kernel_copies import copy_range
-from limnd2_xr.container.mapping import RESIDENT, FileMapping, is_on_local_disk
+from limnd2_xr.container.mapping import FileMapping, is_on_local_disk
+from limnd2_xr.container.residency import RESIDENT
 from limnd2_xr.errors import CorruptChunk
 from limnd2_xr.options import get_mapping
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import BinaryIO
 
 __all__ = ["FileObjectSource", "FileSource", "MemorySource", "ReadableFile"]
@@ -163,6 +165,11 @@ class FileSource(BaseSource):
     def expect(self, nbytes: int) -> None:
         """Let as much stay in the process as is used at once; see `ByteSource.expect`."""
         RESIDENT.expect(nbytes)
+
+    def may_stay(self, ranges: Sequence[tuple[int, int]]) -> bool:
+        """Say whether ranges are in the process or may be; see `ByteSource.may_stay`."""
+        mapping = self._held().mapping(self._path, self.size)
+        return mapping is not None and RESIDENT.may_stay(mapping, ranges)
 
     def announce(self, offset: int, nbytes: int) -> None:
         """Have a cold disk read the whole range; see `ByteSource.announce`."""

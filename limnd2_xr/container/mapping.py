@@ -11,12 +11,9 @@ from __future__ import annotations
 
 import mmap
 import os
-import threading
-import weakref
-from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["RESIDENT", "FileMapping", "Resident", "is_on_local_disk", "memory_share"]
+__all__ = ["FileMapping", "is_on_local_disk"]
 
 _LOCAL_TYPES = frozenset(
     {
@@ -36,7 +33,6 @@ _LOCAL_TYPES = frozenset(
     }
 )
 _MOUNTS = Path("/proc/self/mountinfo")
-_CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 class FileMapping:
@@ -70,87 +66,6 @@ class FileMapping:
         if hasattr(mmap, "MADV_WILLNEED"):
             start = offset - offset % mmap.PAGESIZE
             self._map.madvise(mmap.MADV_WILLNEED, start, offset + nbytes - start)
-
-
-class Resident:
-    """What of all mappings was touched: bounds what stays in the process.
-
-    Pages of a mapping count as memory of the process until they are let go, although the
-    system can take them back at any time; dask pauses workers that seem to hold much.
-
-    Parameters
-    ----------
-    limit
-        Bytes; what was used longest ago is let go beyond that.
-    most
-        What `expect` may raise the limit to.
-    """
-
-    def __init__(self, limit: int, most: int) -> None:
-        self._usual = self._limit = limit
-        self._most = max(limit, most)
-        self._nbytes = 0
-        self._ranges: dict[tuple[weakref.ref[FileMapping], int, int], None] = {}
-        self.renew_lock()
-
-    def renew_lock(self) -> None:
-        """Take a new lock: threads that held the old one are not there after a fork."""
-        self._lock = threading.Lock()
-
-    def expect(self, nbytes: int) -> None:
-        """Let so much stay as will be used at once, until less is expected again.
-
-        Whoever asks for that much has room for it, and has a copy of it soon: to let
-        go in between, and to map again for the next time, would take half the time.
-        """
-        self._limit = min(max(self._usual, nbytes), self._most)
-
-    def add(self, mapping: FileMapping, offset: int, nbytes: int) -> bool:
-        """Note a range that is about to be used; let go of those used longest ago.
-
-        Returns
-        -------
-        bool
-            False if the very same range was noted and is still kept.
-        """
-        key, gone = (weakref.ref(mapping), offset, nbytes), []
-        with self._lock:
-            known = key in self._ranges
-            if known:
-                del self._ranges[key]
-            else:
-                self._nbytes += max(nbytes, mmap.PAGESIZE)
-            self._ranges[key] = None
-            while self._nbytes > self._limit and len(self._ranges) > 1:
-                oldest = next(iter(self._ranges))
-                del self._ranges[oldest]
-                gone.append(oldest)
-                self._nbytes -= max(oldest[2], mmap.PAGESIZE)
-        for reference, start, length in gone:
-            old = reference()
-            if old is not None:
-                old.let_go(start, length)
-        return not known
-
-
-def memory_share() -> int:
-    """Return a quarter of the memory that the process may use, at least 64 MiB."""
-    try:
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):
-        memory = 4 << 30
-    with suppress(OSError, ValueError):  # "max" where a container sets no limit
-        memory = min(memory, int(_CONTAINER_LIMIT.read_text("ascii")))
-    return max(memory // 4, 64 << 20)
-
-
-_USUAL_NBYTES = 96 << 20
-"""All that is kept looks like memory in use, and is soon mapped again."""
-
-RESIDENT = Resident(min(_USUAL_NBYTES, memory_share()), memory_share())
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=RESIDENT.renew_lock)
 
 
 def is_on_local_disk(path: str) -> bool:

@@ -90,8 +90,9 @@ class PackedFrames:
     ) -> list[ReadGroup]:
         self._reads.learn_headers(rows[self._reads.headers.nbytes[rows] < 0])
         run = packed_run(selection.rows)
+        sizes, mapped = self._reads.headers.nbytes[rows], self._reads.is_memory
         return self._reads.groups(
-            rows, targets, self._reads.headers.nbytes[rows], run, PACKED_LIMIT_NBYTES
+            rows, targets, sizes, run, PACKED_LIMIT_NBYTES, 0, mapped
         )
 
     def _shared(

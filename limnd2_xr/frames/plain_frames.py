@@ -15,7 +15,7 @@ from limnd2_xr.frames.read_groups import (
     shifted,
     wanted_nbytes,
 )
-from limnd2_xr.frames.staged_reads import READ_LIMIT_NBYTES
+from limnd2_xr.frames.staged_reads import MAPPED_NBYTES, READ_LIMIT_NBYTES
 from limnd2_xr.options import get_threads
 
 if TYPE_CHECKING:
@@ -66,9 +66,18 @@ class PlainFrames:
         selection
             What of each frame is wanted.
         """
-        groups = self._plan(rows, targets, selection)
+        mapped = self._reads.is_memory
+        groups = self._plan(rows, targets, selection, mapped)
+        if (
+            mapped
+            and wanted_nbytes(groups) >= MAPPED_NBYTES
+            and takes_all(selection.columns, self._reads.table.layout.width)
+            and not self._reads.may_stay(groups)
+        ):
+            mapped = False
+            groups = self._plan(rows, targets, selection, mapped)
         # Of what is seen as memory only the pixels wanted are touched.
-        moved = out.nbytes if self._reads.is_memory else wanted_nbytes(groups)
+        moved = out.nbytes if mapped else wanted_nbytes(groups)
         self._reads.carry_out(
             groups,
             lambda group: self._read(out, group, selection),
@@ -80,6 +89,7 @@ class PlainFrames:
         rows: NDArray[np.int64],
         targets: NDArray[np.int64],
         selection: FrameSelection,
+        mapped: bool,
     ) -> list[ReadGroup]:
         layout, gap_nbytes = self._reads.table.layout, self._reads.source.gap_nbytes
         runs = row_runs(selection.rows, layout, gap_nbytes)
@@ -88,7 +98,7 @@ class PlainFrames:
             # Of a large frame the rows wanted are read and nothing else: not what lies
             # between them and the header.
             self._reads.learn_headers(rows)
-        if not self._reads.is_memory and not self._may_be_direct(selection):
+        if not mapped and not self._may_be_direct(selection):
             # What is copied out of buffers does not have to be in one.
             lines = max(1, READ_LIMIT_NBYTES // layout.row_nbytes)
             runs = [piece for run in runs for piece in cut_run(run, lines)]
@@ -100,17 +110,15 @@ class PlainFrames:
             nbytes = (run.stop - run.first - 1) * layout.row_nbytes
             nbytes += columns * layout.pixel_nbytes
             sizes = np.full(len(rows), nbytes, dtype=np.int64)
-            limit = self._limit_nbytes(nbytes * len(rows))
-            groups += self._reads.groups(rows, targets, sizes, run, limit, offset)
+            limit = READ_LIMIT_NBYTES
+            if mapped:
+                # Threads that fill memory far apart get in each other's way least.
+                share = nbytes * len(rows) // (2 * get_threads())
+                limit = min(max(share, READ_LIMIT_NBYTES), COPY_LIMIT_NBYTES)
+            groups += self._reads.groups(
+                rows, targets, sizes, run, limit, offset, mapped
+            )
         return groups
-
-    def _limit_nbytes(self, wanted_nbytes: int) -> int:
-        """How many bytes of plain frames one thread takes at a time."""
-        if not self._reads.is_memory:
-            return READ_LIMIT_NBYTES
-        # Threads that fill memory far apart get in each other's way least.
-        share = wanted_nbytes // (2 * get_threads())
-        return min(max(share, READ_LIMIT_NBYTES), COPY_LIMIT_NBYTES)
 
     def _read(
         self, out: NDArray[Any], group: ReadGroup, selection: FrameSelection
@@ -118,7 +126,7 @@ class PlainFrames:
         group = self._without_moved(out, group, selection)
         if not len(group.rows):
             return
-        if not self._reads.is_memory and self._is_direct(group, selection):
+        if not group.mapped and self._is_direct(group, selection):
             self._read_direct(out, group, selection)
             return
         base, staged = self._reads.stage(group)
@@ -198,7 +206,7 @@ class PlainFrames:
         if not moved.any():
             return group
         again = group.subset(moved)
-        for repeat in self._plan(again.rows, again.targets, selection):
+        for repeat in self._plan(again.rows, again.targets, selection, group.mapped):
             if repeat.run.first == group.run.first:
                 self._read(out, repeat, selection)
         return group.subset(~moved)

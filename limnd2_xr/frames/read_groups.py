@@ -68,6 +68,8 @@ class ReadGroup:
     pixels: NDArray[np.int64]
     """Where each frame's pixels were thought to begin when the read was planned."""
     run: RowRun
+    mapped: bool
+    """Whether they are looked at in the file's memory rather than read."""
 
     def subset(self, keep: NDArray[np.bool_] | NDArray[np.intp] | slice) -> ReadGroup:
         """Return some of the frames."""
@@ -78,6 +80,7 @@ class ReadGroup:
             self.nbytes[keep],
             self.pixels[keep],
             self.run,
+            self.mapped,
         )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from limnd2_xr.frames.headers import usual_head
+from limnd2_xr.frames.staged_reads import MAPPED_NBYTES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -76,12 +77,11 @@ class SingleFrames:
         head = usual_head(table, row)
         if offset + table.header_nbytes + nbytes > self._source.size:
             return None
+        start = offset + table.header_nbytes
         memory = self._source.memory() if mapped else None
-        if memory is not None:
+        if memory is not None and self._may_stay(start, nbytes):
             if memory[offset : offset + len(head)] != head:
                 return None
-            start = offset + table.header_nbytes
-            self._source.expect(nbytes)
             self._source.announce(start, nbytes)
             return self._delivered(memory, start)
         before = bytearray(table.header_nbytes)
@@ -94,6 +94,12 @@ class SingleFrames:
         if not before.startswith(head):
             return None
         return self._delivered(pixels, 0)
+
+    def _may_stay(self, start: int, nbytes: int) -> bool:
+        if nbytes < MAPPED_NBYTES:
+            return True
+        self._source.expect(nbytes)
+        return self._source.may_stay([(start, nbytes)])
 
     def _delivered(self, stored: memoryview | bytearray, start: int) -> NDArray[Any]:
         layout = self._layout

@@ -16,12 +16,12 @@ import numpy as np
 from limnd2_xr.errors import CorruptChunk, RemoteError, StaleFile
 from limnd2_xr.frames.headers import HEADER_PROBE_NBYTES, FrameHeaders
 from limnd2_xr.frames.planner import group_reads, shares
-from limnd2_xr.frames.read_groups import NO_RUN, ReadGroup
+from limnd2_xr.frames.read_groups import NO_RUN, ReadGroup, wanted_nbytes
 from limnd2_xr.frames.threads import run_all
 from limnd2_xr.options import get_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -37,6 +37,8 @@ CHEAP_NBYTES = 2**16
 """So much may be read needlessly to save a request, however little is wanted."""
 KEPT_STAGING_NBYTES = 64 * 2**20
 """Each thread keeps a staging buffer of up to this size."""
+MAPPED_NBYTES = 2**20
+"""So much is read rather than looked at in memory where it would not stay."""
 
 _kept = threading.local()
 """The staging buffer of each thread, for all open files."""
@@ -91,7 +93,9 @@ class StagedReads:
         offsets
             Where in the pixels of its frame each piece begins.
         """
-        return self.groups(rows, targets, nbytes, NO_RUN, READ_LIMIT_NBYTES, offsets)
+        return self.groups(
+            rows, targets, nbytes, NO_RUN, READ_LIMIT_NBYTES, offsets, self.is_memory
+        )
 
     def groups(
         self,
@@ -100,7 +104,8 @@ class StagedReads:
         nbytes: NDArray[np.int64],
         run: RowRun,
         limit_nbytes: int,
-        offset: int | NDArray[np.int64] = 0,
+        offset: int | NDArray[np.int64],
+        mapped: bool,
     ) -> list[ReadGroup]:
         """Return how to read the same rows of frames, in few reads.
 
@@ -118,12 +123,15 @@ class StagedReads:
             A read of several pieces gets no larger.
         offset
             Where in the pixels of its frame a piece begins.
+        mapped
+            Look at the file's memory; see `is_memory` and `may_stay`.
         """
         pixels = self.headers.pixel_offsets[rows]
         starts = pixels + offset
         order = np.argsort(starts, kind="stable")
-        whole = ReadGroup(rows, targets, starts, nbytes, pixels, run).subset(order)
-        if self.is_memory:
+        whole = ReadGroup(rows, targets, starts, nbytes, pixels, run, mapped)
+        whole = whole.subset(order)
+        if mapped:
             # Nothing is read, so nothing is gained by keeping neighbours together.
             grouped = shares(nbytes, limit_nbytes=limit_nbytes)
         else:
@@ -149,7 +157,8 @@ class StagedReads:
             return
         starts = self.table.chunk_offsets[rows]
         nbytes = np.minimum(HEADER_PROBE_NBYTES, self.source.size - starts)
-        probe = ReadGroup(rows, rows, starts, nbytes, starts, NO_RUN)
+        mapped = self.is_memory
+        probe = ReadGroup(rows, rows, starts, nbytes, starts, NO_RUN, mapped)
         probe = probe.subset(np.argsort(starts, kind="stable"))
         grouped = group_reads(
             probe.starts,
@@ -186,7 +195,7 @@ class StagedReads:
         """
         # No function here may hold itself, as a recursive closure does: it would keep
         # the output alive until the garbage collector comes by.
-        self.source.expect(sum(int(group.nbytes.sum()) for group in groups))
+        self.source.expect(wanted_nbytes(groups))
         if threaded or self.source.requests > 1:
             threads = max(get_threads(), self.source.requests)
             run_all(partial(self._attempt, read=read), groups, threads)
@@ -219,19 +228,26 @@ class StagedReads:
     def stage(self, group: ReadGroup) -> tuple[int, memoryview]:
         """Read the bytes of a group; return the file offset of the first, and the bytes."""
         begin, stops = self.begin(group), group.starts + group.nbytes
-        memory = self.source.memory() if self.is_memory else None
+        memory = self.source.memory() if group.mapped else None
         if memory is not None:
-            self._announce(begin, stops)
+            if int(stops.max()) > self.source.size:
+                raise CorruptChunk("the file ends before the frame does")
+            for offset, nbytes in self._spans(group):
+                self.source.announce(offset, nbytes)
             return 0, memory
         base = int(begin.min())
         staged = self.staging(int(stops.max()) - base)
         self.source.read_into(base, [staged])
         return base, staged
 
-    def _announce(self, begin: NDArray[np.int64], stops: NDArray[np.int64]) -> None:
-        """Say which bytes of the file's memory are used, after a look at their bounds."""
-        if int(stops.max()) > self.source.size:
-            raise CorruptChunk("the file ends before the frame does")
+    def may_stay(self, groups: list[ReadGroup]) -> bool:
+        """Say whether what groups look at in the file's memory may stay there."""
+        self.source.expect(wanted_nbytes(groups))
+        return self.source.may_stay([s for group in groups for s in self._spans(group)])
+
+    def _spans(self, group: ReadGroup) -> Iterator[tuple[int, int]]:
+        """Yield first byte and size of neighbours within the file's memory."""
+        begin, stops = self.begin(group), group.starts + group.nbytes
         for first, last in group_reads(
             begin,
             stops,
@@ -239,7 +255,7 @@ class StagedReads:
             limit_nbytes=READ_LIMIT_NBYTES,
         ):
             offset = int(begin[first])
-            self.source.announce(offset, int(stops[first:last].max()) - offset)
+            yield offset, int(stops[first:last].max()) - offset
 
     def staging(self, nbytes: int) -> memoryview:
         """Return memory of any content, the calling thread's until it asks again."""
