@@ -5,6 +5,8 @@ from __future__ import annotations
 import pickle
 from typing import Any
 
+import imagecodecs
+import numcodecs  # type: ignore[import-untyped]
 import numpy as np
 import pytest
 import zarr
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from limnd2_xr.arrays.ngff import Axis, node_names
+from limnd2_xr.export.blosc_planes import PlaneBlosc
 from limnd2_xr.export.ngff_metadata import multiscales_of
 from limnd2_xr.export.pyramid_levels import halved
 from limnd2_xr.export.zarr_arrays import ArraySpec
@@ -80,6 +83,50 @@ def test_the_nearest_label_is_a_label() -> None:
 
 
 # ---- chunks ---------------------------------------------------------------------------
+
+pixels_of = st.one_of(
+    hnp.arrays(
+        st.sampled_from([np.dtype("u2"), np.dtype("i2")]),
+        hnp.array_shapes(min_dims=1, max_dims=3, max_side=90),
+    ),
+    st.builds(
+        lambda shape, top, seed: (
+            np.random.default_rng(seed).integers(0, top, shape).astype("u2")
+        ),
+        hnp.array_shapes(min_dims=2, max_dims=2, min_side=40, max_side=200),
+        st.sampled_from([1, 2, 300, 4000, 65536]),
+        st.integers(0, 9),
+    ),
+)
+
+
+@given(pixels_of, st.integers(1, 9))
+def test_what_planes_are_packed_into_is_blosc(
+    pixels: np.ndarray[Any, Any], clevel: int
+) -> None:
+    encode = PlaneBlosc(clevel, numcodecs.Blosc("zstd", clevel, shuffle=1))
+    packed = encode(pixels)
+    assert bytes(numcodecs.Blosc().decode(packed)) == pixels.tobytes()
+    assert imagecodecs.blosc_decode(packed) == pixels.tobytes()
+    assert len(packed) <= pixels.nbytes + 16
+
+
+def test_bytes_without_planes_are_left_to_blosc() -> None:
+    codec = numcodecs.Blosc("zstd", 3, shuffle=1)
+    data = bytes(range(256)) * 100
+    assert PlaneBlosc(3, codec)(data) == codec.encode(data)
+
+
+@pytest.mark.parametrize("rows", [1024, 1000, 997])
+def test_planes_of_large_chunks(rows: int) -> None:
+    light = np.random.default_rng(1).poisson(300, (rows, 1200)).astype(np.uint16)
+    codec = numcodecs.Blosc("zstd", 3, shuffle=1)
+    packed = PlaneBlosc(3, codec)(light)
+    assert len(packed) <= 1.01 * len(codec.encode(light))
+    for threads in (1, 4):
+        decoded = imagecodecs.blosc_decode(packed, numthreads=threads)
+        assert decoded == light.tobytes()
+
 
 specs = st.fixed_dictionaries(
     {
