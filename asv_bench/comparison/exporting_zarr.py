@@ -51,6 +51,17 @@ def cases() -> Iterator[tuple[str, Case]]:
         ),
     )
     yield (
+        "ome-zarr-big",
+        Case(
+            section="exporting",
+            title="OME-Zarr of a 4 GiB file, with all smaller copies",
+            file="long_stack",
+            sides={"ours": _ours},
+            promises=(Promise("ours MB", "<=", 500),),
+            repeats=0,
+        ),
+    )
+    yield (
         "ome-zarr-memory",
         Case(
             section="exporting",

@@ -71,7 +71,7 @@ class PlainFrames:
         if (
             mapped
             and wanted_nbytes(groups) >= MAPPED_NBYTES
-            and takes_all(selection.columns, self._reads.table.layout.width)
+            and self._may_be_direct(selection)
             and not self._reads.may_stay(groups)
         ):
             mapped = False
