@@ -193,12 +193,9 @@ class StoredFrames:
             return
         offset = int(self._table.chunk_offsets[row])
         nbytes = min(HEADER_PROBE_NBYTES, self._source.size - offset)
-        memory = self._source.memory()
-        if memory is not None:
-            self._check(row, 0, memory)
-        else:
-            head = self._source.read_at(offset, max(nbytes, 0))
-            self._check(row, offset, memoryview(head))
+        # Not from memory: a page that is touched may bring two megabytes with it.
+        head = self._source.read_at(offset, max(nbytes, 0))
+        self._check(row, offset, memoryview(head))
 
     def _check(self, row: int, base: int, staged: memoryview) -> None:
         if self._headers.checked[row]:
