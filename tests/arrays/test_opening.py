@@ -185,7 +185,7 @@ def test_no_file_stays_open_behind_a_forgotten_dataset(path: Path) -> None:
 
 
 def test_forgotten_bytes_are_no_open_file(path: Path) -> None:
-    ds = xr.open_dataset(path.read_bytes(), engine="nd2")  # type: ignore[arg-type]
+    ds = xr.open_dataset(path.read_bytes(), engine="nd2")
     ds["image"][0, 0].load()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
