@@ -49,16 +49,18 @@ class Resident:
         self._usual = limit // PIECE_NBYTES
         self._most = max(limit, most) // PIECE_NBYTES
         self._limit = self._usual
-        self._count = 0
         # Of each mapping its pieces; both in the order in which they were used.
         self._held: dict[int, dict[int, None]] = {}
         self._mappings: dict[int, weakref.ref[FileMapping]] = {}
         self._closed: deque[int] = deque()
-        self.renew_lock()
+        self.renew()
 
-    def renew_lock(self) -> None:
-        """Take a new lock: threads that held the old one are not there after a fork."""
+    def renew(self) -> None:
+        """Begin anew after a fork: threads that held the lock are not there, nor pages."""
         self._lock = threading.Lock()
+        self._count = 0
+        self._held.clear()
+        self._mappings.clear()
 
     def expect(self, nbytes: int) -> None:
         """Let so much stay as will be used at once, until less is expected again.
@@ -87,8 +89,12 @@ class Resident:
             for offset, nbytes in ranges:
                 pieces.update(_pieces(offset, nbytes))
                 if len(pieces) > free + len(held):
-                    return False
-            return len(pieces - held.keys()) <= free
+                    break
+            stays = len(pieces - held.keys()) <= free
+            # What an earlier, larger use left behind would stay for ever otherwise.
+            gone = [] if stays else list(self._over_the_limit(keep=0))
+        _let_go(gone)
+        return stays
 
     def add(self, mapping: FileMapping, offset: int, nbytes: int) -> bool:
         """Note a range that is about to be used; let go of those used longest ago.
@@ -113,8 +119,7 @@ class Resident:
             held.update(dict.fromkeys(used))
             self._count += len(used) - known
             gone = list(self._over_the_limit(keep=len(used)))
-        for old, first, count in gone:
-            old.let_go(first * PIECE_NBYTES, count * PIECE_NBYTES)
+        _let_go(gone)
         return known < len(used)
 
     def _over_the_limit(self, keep: int) -> Iterator[tuple[FileMapping, int, int]]:
@@ -145,7 +150,12 @@ class Resident:
         self._closed.clear()
         for key in [k for k, reference in self._mappings.items() if not reference()]:
             del self._mappings[key]
-            self._count -= len(self._held.pop(key))
+            self._count -= len(self._held.pop(key, ()))
+
+
+def _let_go(runs: list[tuple[FileMapping, int, int]]) -> None:
+    for mapping, first, count in runs:
+        mapping.let_go(first * PIECE_NBYTES, count * PIECE_NBYTES)
 
 
 def _pieces(offset: int, nbytes: int) -> range:
@@ -173,4 +183,4 @@ def memory_share() -> int:
 RESIDENT = Resident(min(_USUAL_NBYTES, memory_share()), memory_share())
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=RESIDENT.renew_lock)
+    os.register_at_fork(after_in_child=RESIDENT.renew)

@@ -27,6 +27,8 @@ _LEAST_NBYTES: Final = 2**12
 """Smaller chunks are left to c-blosc."""
 _TYPESIZE: Final = 2
 _HEADER: Final = struct.Struct("<BBBBIII")
+_MOST_LEVEL: Final = 22
+"""Of zstd."""
 _VERSIONS: Final = (2, 1)
 """Of the format of blosc, and of its zstd streams."""
 _ZSTD_SHUFFLED_SPLIT: Final = 4 << 5 | 1
@@ -42,7 +44,8 @@ class PlaneBlosc:
     Parameters
     ----------
     clevel
-        From 1 to 9. As in c-blosc, zstd has level 2 * clevel - 1 where that pays.
+        From 1 to 9. As in c-blosc, zstd has level 2 * clevel - 1 where that pays, and
+        its highest for 9.
     fallback
         Codec for chunks that do not consist of like blocks.
     """
@@ -68,7 +71,7 @@ class PlaneBlosc:
         if block_nbytes is None:
             return bytes(self.fallback.encode(data))
         # Numbers are shifted eight times as fast as every other byte is gathered.
-        blocks = pixels.view("<u2").reshape(-1, block_nbytes // _TYPESIZE)
+        blocks = pixels.reshape(-1).view("<u2").reshape(-1, block_nbytes // _TYPESIZE)
         at = _HEADER.size + 4 * len(blocks)
         starts, parts = [], []
         for block in blocks:
@@ -90,9 +93,16 @@ class PlaneBlosc:
 
         found: bytes = compress(plane, 1)
         least, most = _PAYS
+        if self.clevel > 3:  # who asks for that much wants what is small smaller
+            least = 0
         if self.clevel > 1 and least < len(found) / len(plane) < most:
-            found = min(found, compress(plane, 2 * self.clevel - 1), key=len)
+            found = min(found, compress(plane, self._level), key=len)
         return found if len(found) < len(plane) else plane.tobytes()
+
+    @property
+    def _level(self) -> int:
+        """Level of zstd, as c-blosc takes it."""
+        return 2 * self.clevel - 1 if self.clevel < 9 else _MOST_LEVEL
 
 
 def _block_nbytes(nbytes: int) -> int | None:

@@ -71,7 +71,7 @@ class PlainFrames:
         if (
             mapped
             and wanted_nbytes(groups) >= MAPPED_NBYTES
-            and self._may_be_direct(selection)
+            and all(self._is_direct(group, selection) for group in groups)
             and not self._reads.may_stay(groups)
         ):
             mapped = False

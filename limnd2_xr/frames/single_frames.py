@@ -96,9 +96,11 @@ class SingleFrames:
         return self._delivered(pixels, 0)
 
     def _may_stay(self, start: int, nbytes: int) -> bool:
-        if nbytes < MAPPED_NBYTES:
-            return True
         self._source.expect(nbytes)
+        # Pixels that have to be taken apart are copied from somewhere anyway.
+        direct = self._is_packed and self._layout.components == 1
+        if nbytes < MAPPED_NBYTES or not direct:
+            return True
         return self._source.may_stay([(start, nbytes)])
 
     def _delivered(self, stored: memoryview | bytearray, start: int) -> NDArray[Any]:

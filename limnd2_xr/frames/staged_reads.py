@@ -157,8 +157,8 @@ class StagedReads:
             return
         starts = self.table.chunk_offsets[rows]
         nbytes = np.minimum(HEADER_PROBE_NBYTES, self.source.size - starts)
-        mapped = self.is_memory
-        probe = ReadGroup(rows, rows, starts, nbytes, starts, NO_RUN, mapped)
+        # Not from memory: a page that is touched may bring two megabytes with it.
+        probe = ReadGroup(rows, rows, starts, nbytes, starts, NO_RUN, mapped=False)
         probe = probe.subset(np.argsort(starts, kind="stable"))
         grouped = group_reads(
             probe.starts,
@@ -195,7 +195,7 @@ class StagedReads:
         """
         # No function here may hold itself, as a recursive closure does: it would keep
         # the output alive until the garbage collector comes by.
-        self.source.expect(wanted_nbytes(groups))
+        self.source.expect(wanted_nbytes([group for group in groups if group.mapped]))
         if threaded or self.source.requests > 1:
             threads = max(get_threads(), self.source.requests)
             run_all(partial(self._attempt, read=read), groups, threads)

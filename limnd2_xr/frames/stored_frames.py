@@ -184,6 +184,7 @@ class StoredFrames:
         start, stop = self._span(row)
         if stop > len(memory):
             raise self._headers.corrupt(row, "the file ends before the frame does")
+        self._source.expect(stop - start)
         self._source.announce(start, stop - start)
         return memory[start:stop]
 

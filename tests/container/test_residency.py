@@ -101,6 +101,31 @@ def test_as_much_stays_as_is_expected_to_be_used_at_once(
     assert one.gone == [(0, 5)]
 
 
+def test_what_a_larger_use_left_behind_makes_room(
+    mapped: Callable[[], Watched],
+) -> None:
+    one, other = mapped(), mapped()
+    resident = Resident(limit=2 * N, most=20 * N)
+    resident.expect(10 * N)
+    resident.add(one, 0, 10 * N)
+    resident.expect(N)
+    assert not resident.may_stay(other, [(0, N)])
+    assert one.gone == [(0, 8)]
+    assert resident.may_stay(one, [(8 * N, 2 * N)])
+
+
+def test_a_fork_has_no_pages(mapped: Callable[[], Watched]) -> None:
+    one = mapped()
+    resident = Resident(limit=2 * N, most=2 * N)
+    resident.add(one, 0, 2 * N)
+    resident.renew()
+    assert resident.may_stay(one, [(4 * N, 2 * N)])
+    assert resident.add(one, 0, N)
+    del one
+    gc.collect()
+    assert resident.may_stay(mapped(), [(0, 2 * N)])
+
+
 def test_closed_files_make_room(mapped: Callable[[], Watched]) -> None:
     one, other = mapped(), mapped()
     resident = Resident(limit=2 * N, most=2 * N)

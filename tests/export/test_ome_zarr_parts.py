@@ -86,7 +86,7 @@ def test_the_nearest_label_is_a_label() -> None:
 
 pixels_of = st.one_of(
     hnp.arrays(
-        st.sampled_from([np.dtype("u2"), np.dtype("i2")]),
+        st.sampled_from([np.dtype("u2"), np.dtype("i2"), np.dtype("f2")]),
         hnp.array_shapes(min_dims=1, max_dims=3, max_side=90),
     ),
     st.builds(
@@ -115,6 +115,23 @@ def test_bytes_without_planes_are_left_to_blosc() -> None:
     codec = numcodecs.Blosc("zstd", 3, shuffle=1)
     data = bytes(range(256)) * 100
     assert PlaneBlosc(3, codec)(data) == codec.encode(data)
+
+
+def test_pixels_of_one_byte_that_are_said_to_have_two() -> None:
+    pixels = np.random.default_rng(1).integers(0, 9, (64, 101)).astype("u1")
+    packed = PlaneBlosc(3, numcodecs.Blosc("zstd", 3, shuffle=1))(pixels)
+    assert bytes(numcodecs.Blosc().decode(packed)) == pixels.tobytes()
+
+
+@pytest.mark.parametrize("clevel", [5, 9])
+def test_high_levels_make_labels_small(clevel: int) -> None:
+    cells = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64)
+    labels = np.kron(cells, np.ones((8, 8), np.uint16))
+    labels[np.random.default_rng(1).random(labels.shape) < 0.02] = 0
+    codec = numcodecs.Blosc("zstd", clevel, shuffle=1)
+    packed = PlaneBlosc(clevel, codec)(labels)
+    assert len(packed) <= 1.02 * len(codec.encode(labels))
+    assert bytes(codec.decode(packed)) == labels.tobytes()
 
 
 @pytest.mark.parametrize("rows", [1024, 1000, 997])

@@ -11,6 +11,9 @@ import pytest
 import xarray as xr
 
 import limnd2_xr
+from limnd2_xr.container import local_source
+from limnd2_xr.container.local_source import FileSource
+from limnd2_xr.container.residency import Resident
 from limnd2_xr.frames import plain_frames
 from limnd2_xr.frames.store import FrameStore
 from limnd2_xr.testing.counting import count_reads
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ALL = slice(None)
+TWICE = np.array([4, 1, 1])
 
 
 def spec_of(**changes: Any) -> SyntheticSpec:
@@ -172,6 +176,39 @@ def test_files_that_are_not_mapped_are_read_into_buffers(
             assert counter.reads == 1
     finally:
         limnd2_xr.set_mapping(True)
+
+
+@pytest.mark.parametrize("name", shapes())
+def test_what_would_not_stay_in_memory_is_read(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = build(shapes()[name])
+    truth = file.array()
+    monkeypatch.setattr(local_source, "RESIDENT", Resident(limit=0, most=0))
+    monkeypatch.setattr(plain_frames, "MAPPED_NBYTES", 1)
+    monkeypatch.setattr(plain_frames, "DIRECT_NBYTES", 1)
+    read: list[int] = []
+    fill = FileSource.read_into
+
+    def watched(self: FileSource, offset: int, buffers: list[memoryview]) -> None:
+        read.append(sum(buffer.nbytes for buffer in buffers))
+        fill(self, offset, buffers)
+
+    with FrameStore.open(file.save(tmp_path / "one.nd2")) as store:
+        store.read(tuple(ALL for _ in store.dims))  # learns of all headers
+        monkeypatch.setattr(FileSource, "read_into", watched)
+        rest = tuple(ALL for _ in store.dims[3:])
+        for frames in (ALL, np.array([4, 1, 0]), slice(4, None, -2), TWICE):
+            for rows in (ALL, slice(7, 150), slice(3, 190, 7), slice(150, 20, -1)):
+                key = (frames, ALL, rows, *rest)
+                read.clear()
+                pixels = store.read(key)
+                np.testing.assert_array_equal(pixels, truth[key])
+                straight = name in {"plain", "float"} and rows.step is None
+                if straight and frames is not TWICE:
+                    assert sum(read) >= pixels.nbytes
+                else:  # it has to be copied from somewhere anyway
+                    assert read == []
 
 
 def test_narrow_columns_stage_a_few_rows_at_a_time(
