@@ -7,6 +7,7 @@ for whole frames is free.
 
 from __future__ import annotations
 
+import mmap
 import threading
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
@@ -195,7 +196,7 @@ class StagedReads:
         """
         # No function here may hold itself, as a recursive closure does: it would keep
         # the output alive until the garbage collector comes by.
-        self.source.expect(wanted_nbytes([group for group in groups if group.mapped]))
+        self.source.expect(_touched_nbytes(groups))
         if threaded or self.source.requests > 1:
             threads = max(get_threads(), self.source.requests)
             run_all(partial(self._attempt, read=read), groups, threads)
@@ -242,7 +243,7 @@ class StagedReads:
 
     def may_stay(self, groups: list[ReadGroup]) -> bool:
         """Say whether what groups look at in the file's memory may stay there."""
-        self.source.expect(wanted_nbytes(groups))
+        self.source.expect(_touched_nbytes(groups))
         return self.source.may_stay([s for group in groups for s in self._spans(group)])
 
     def _spans(self, group: ReadGroup) -> Iterator[tuple[int, int]]:
@@ -274,3 +275,10 @@ class StagedReads:
         if self.table.layout.compression == "zlib":
             moved |= self.headers.nbytes[group.rows] != group.nbytes
         return moved
+
+
+def _touched_nbytes(groups: list[ReadGroup]) -> int:
+    """About how much of the file's memory is touched: whole pages, and those of headers."""
+    mapped = [group for group in groups if group.mapped]
+    pages = 2 * sum(len(group.rows) for group in mapped)
+    return wanted_nbytes(mapped) + pages * mmap.PAGESIZE
