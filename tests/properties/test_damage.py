@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisWarning")
 
 PROFILE = settings.default or settings()
-MANY = settings(max_examples=10 * PROFILE.max_examples)
+MANY = settings(max_examples=15 * PROFILE.max_examples)
 
 SOUND = [
     build(SyntheticSpec(loops=(TimeLoop(4), ZLoop(3)), width=21, height=9)),
