@@ -13,7 +13,6 @@ import mmap
 import os
 import threading
 import weakref
-from collections import deque
 from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
@@ -52,7 +51,7 @@ class Resident:
         # Of each mapping its pieces; both in the order in which they were used.
         self._held: dict[int, dict[int, None]] = {}
         self._mappings: dict[int, weakref.ref[FileMapping]] = {}
-        self._closed: deque[int] = deque()
+        self._has_closed = False
         self.renew()
 
     def renew(self) -> None:
@@ -139,15 +138,15 @@ class Resident:
                 for first, count in _runs(oldest):
                     yield mapping, first, count
 
-    def _closing(self, reference: weakref.ref[FileMapping]) -> None:
+    def _closing(self, _: weakref.ref[FileMapping]) -> None:
         # May be called anywhere, also while this thread holds the lock.
-        self._closed.append(id(reference))
+        self._has_closed = True
 
     def _forget_closed(self) -> None:
         """Forget mappings that are no more."""
-        if not self._closed:
+        if not self._has_closed:
             return
-        self._closed.clear()
+        self._has_closed = False
         for key in [k for k, reference in self._mappings.items() if not reference()]:
             del self._mappings[key]
             self._count -= len(self._held.pop(key, ()))
@@ -180,7 +179,8 @@ def memory_share() -> int:
     return max(memory // 4, 64 << 20)
 
 
-RESIDENT = Resident(min(_USUAL_NBYTES, memory_share()), memory_share())
+_SHARE = memory_share()
+RESIDENT = Resident(min(_USUAL_NBYTES, _SHARE), _SHARE)
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=RESIDENT.renew)

@@ -233,7 +233,7 @@ class StagedReads:
         if memory is not None:
             if int(stops.max()) > self.source.size:
                 raise CorruptChunk("the file ends before the frame does")
-            for offset, nbytes in self._spans(group):
+            for offset, nbytes in self._spans(begin, stops):
                 self.source.announce(offset, nbytes)
             return 0, memory
         base = int(begin.min())
@@ -244,11 +244,15 @@ class StagedReads:
     def may_stay(self, groups: list[ReadGroup]) -> bool:
         """Say whether what groups look at in the file's memory may stay there."""
         self.source.expect(_touched_nbytes(groups))
-        return self.source.may_stay([s for group in groups for s in self._spans(group)])
+        spans: list[tuple[int, int]] = []
+        for group in groups:
+            spans += self._spans(self.begin(group), group.starts + group.nbytes)
+        return self.source.may_stay(spans)
 
-    def _spans(self, group: ReadGroup) -> Iterator[tuple[int, int]]:
+    def _spans(
+        self, begin: NDArray[np.int64], stops: NDArray[np.int64]
+    ) -> Iterator[tuple[int, int]]:
         """Yield first byte and size of neighbours within the file's memory."""
-        begin, stops = self.begin(group), group.starts + group.nbytes
         for first, last in group_reads(
             begin,
             stops,

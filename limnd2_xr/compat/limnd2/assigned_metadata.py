@@ -62,12 +62,7 @@ class AssignedMetadata(BaseChunker):
         RuntimeError
             If they have not been assigned.
         """
-        found = self._attributes
-        if found is None:
-            found = self._target.attributes
-        if found is None:
-            raise RuntimeError("Missing ImageAttributes")
-        return found
+        return _known(self._attributes, self._target.attributes, "ImageAttributes")
 
     @imageAttributes.setter
     def imageAttributes(self, value: ImageAttributes | None) -> None:
@@ -105,12 +100,7 @@ class AssignedMetadata(BaseChunker):
         RuntimeError
             If they have not been assigned.
         """
-        found = self._picture
-        if found is None:
-            found = self._target.picture
-        if found is None:
-            raise RuntimeError("Missing PictureMetadata")
-        return found
+        return _known(self._picture, self._target.picture, "PictureMetadata")
 
     @pictureMetadata.setter
     def pictureMetadata(self, value: PictureMetadata | None) -> None:
@@ -121,3 +111,11 @@ class AssignedMetadata(BaseChunker):
     def _check_open(self) -> None:
         if self._target.closed:
             raise ValueError(f"{self._target.name}: the file is closed")
+
+
+def _known(assigned: _T | None, of_file: _T | None, name: str) -> _T:
+    """Return what was assigned, else what the file has."""
+    found = of_file if assigned is None else assigned
+    if found is None:
+        raise RuntimeError(f"Missing {name}")
+    return found
