@@ -23,13 +23,13 @@ REAL = files.SAMPLES / "real"
 
 def raw_frames(path: Path, rows: slice | None = None) -> Work:
     """Read the stored bytes of all frames, or of some rows of each, into fresh memory."""
-    import numpy as np
+    from limnd2_xr.frames.new_memory import new_array
 
     spans = files.frame_spans(path, rows)
     fd = os.open(path, os.O_RDONLY)
 
     def run() -> Any:
-        out = np.empty(sum(nbytes for _, nbytes in spans), dtype=np.uint8)
+        out = new_array((sum(nbytes for _, nbytes in spans),), "u1")
         view = memoryview(out)
         at = 0
         for offset, nbytes in spans:

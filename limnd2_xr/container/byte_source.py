@@ -178,6 +178,13 @@ class ByteSource(Protocol):
         """
         ...
 
+    def keep(self) -> None:
+        """Let all of `memory` stay in the process while it is open, if there is room.
+
+        To be said before it is looked at, by who reads all of it again and again.
+        """
+        ...
+
     def may_stay(self, ranges: Sequence[tuple[int, int]]) -> bool:
         """Say whether (offset, size) of `memory` are in the process, or have room there.
 
@@ -272,6 +279,9 @@ class BaseSource(ABC):
 
     def expect(self, nbytes: int) -> None:  # noqa: B027 - of no use to most
         """Say how much of `memory` will be announced; see `ByteSource.expect`."""
+
+    def keep(self) -> None:  # noqa: B027 - of no use to most
+        """Let all of `memory` stay in the process; see `ByteSource.keep`."""
 
     def may_stay(self, ranges: Sequence[tuple[int, int]]) -> bool:  # noqa: ARG002
         """Say that memory is as good as any read; see `ByteSource.may_stay`."""

@@ -38,20 +38,24 @@ class _Descriptor:
     never hand the descriptor's number to another file in the middle of that read.
     """
 
-    __slots__ = ("_mapping", "fd", "file", "lock")
+    __slots__ = ("_mapping", "fd", "file", "keeps", "lock")
 
     def __init__(self, path: str) -> None:
         self.file: BinaryIO = open(path, "rb", buffering=0)  # noqa: PTH123, SIM115
         self.fd = self.file.fileno()
         self.lock = threading.Lock()
         self._mapping: FileMapping | Literal["unknown", "no"] = "unknown"
+        self.keeps = False
 
     def mapping(self, path: str, size: int) -> FileMapping | None:
         """Return the file mapped into memory, None where that is not safe."""
         if self._mapping == "unknown":
             with self.lock:
                 if self._mapping == "unknown":
-                    self._mapping = _mapping_of(self.fd, path, size) or "no"
+                    found = _mapping_of(self.fd, path, size)
+                    if found is not None and self.keeps:
+                        RESIDENT.keep(found)
+                    self._mapping = found or "no"
         return None if isinstance(self._mapping, str) else self._mapping
 
     def __del__(self) -> None:
@@ -165,6 +169,10 @@ class FileSource(BaseSource):
     def expect(self, nbytes: int) -> None:
         """Let as much stay in the process as is used at once; see `ByteSource.expect`."""
         RESIDENT.expect(nbytes)
+
+    def keep(self) -> None:
+        """Let all of the file stay in the process while it is open; see `ByteSource.keep`."""
+        self._held().keeps = True
 
     def may_stay(self, ranges: Sequence[tuple[int, int]]) -> bool:
         """Say whether ranges are in the process or may be; see `ByteSource.may_stay`."""

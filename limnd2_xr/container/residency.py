@@ -51,6 +51,9 @@ class Resident:
         # Of each mapping its pieces; both in the order in which they were used.
         self._held: dict[int, dict[int, None]] = {}
         self._mappings: dict[int, weakref.ref[FileMapping]] = {}
+        # Mappings of which all may stay, and how many pieces that is.
+        self._kept: dict[int, tuple[weakref.ref[FileMapping], int]] = {}
+        self._room = 0
         self._has_closed = False
         self.renew()
 
@@ -68,7 +71,26 @@ class Resident:
         """
         # What is used ends within pieces, and there are headers in between.
         pieces = nbytes * 9 // (8 * PIECE_NBYTES)
-        self._limit = min(max(self._usual, pieces), self._most)
+        self._limit = min(max(self._usual + self._room, pieces), self._most)
+
+    def keep(self, mapping: FileMapping) -> None:
+        """Have room for all of a file until it is closed, if the process has it.
+
+        Parameters
+        ----------
+        mapping
+            The file.
+        """
+        pieces = len(_pieces(0, len(mapping.content)))
+        with self._lock:
+            self._forget_closed()
+            if (
+                id(mapping) in self._kept
+                or self._usual + self._room + pieces > self._most
+            ):
+                return
+            self._kept[id(mapping)] = weakref.ref(mapping, self._closing), pieces
+            self._room += pieces
 
     def may_stay(self, mapping: FileMapping, ranges: Iterable[tuple[int, int]]) -> bool:
         """Say whether ranges are there already, or can be without others being let go.
@@ -89,7 +111,8 @@ class Resident:
                 pieces.update(_pieces(offset, nbytes))
                 if len(pieces) > free + len(held):
                     break
-            stays = len(pieces - held.keys()) <= free
+            # Faster than a difference of sets, which goes through all that is held.
+            stays = sum(piece not in held for piece in pieces) <= free
             # What an earlier, larger use left behind would stay for ever otherwise.
             gone = [] if stays else list(self._over_the_limit(keep=0))
         _let_go(gone)
@@ -150,6 +173,8 @@ class Resident:
         for key in [k for k, reference in self._mappings.items() if not reference()]:
             del self._mappings[key]
             self._count -= len(self._held.pop(key, ()))
+        for key in [k for k, (reference, _) in self._kept.items() if not reference()]:
+            self._room -= self._kept.pop(key)[1]
 
 
 def _let_go(runs: list[tuple[FileMapping, int, int]]) -> None:

@@ -13,6 +13,7 @@ import xarray as xr
 
 from limnd2_xr.arrays.opened_pixels import opened_pixels
 from limnd2_xr.export.stored_planes import plain_numbers
+from limnd2_xr.frames.new_memory import new_array
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -97,7 +98,7 @@ def _values(part: xr.Variable) -> NDArray[Any]:
     nbytes = part.size * part.dtype.itemsize
     room = getattr(_kept, "room", None)
     if room is None or room.nbytes < nbytes:
-        room = np.empty(nbytes, np.uint8)
+        room = new_array((nbytes,), np.uint8)
         if nbytes <= _KEPT_NBYTES:
             _kept.room = room
     with opened.manager.acquire_context() as store:

@@ -11,6 +11,7 @@ import numpy as np
 
 from limnd2_xr.errors import UnsupportedFeature
 from limnd2_xr.frames.legacy_reader import CodestreamTable, LegacyReader
+from limnd2_xr.frames.new_memory import new_array
 from limnd2_xr.frames.planner import normalize, outer_shape, pick_array
 from limnd2_xr.frames.points import PointKey, read_points
 from limnd2_xr.frames.read_groups import FrameSelection
@@ -51,6 +52,14 @@ class FramePixels:
         store that is open for a moment only."""
         self._source = source
         self._reader = _reader_of(source, state)
+
+    def keep_mapped(self) -> None:
+        """Let all of the file stay in the process while it is open, if there is room.
+
+        For files that their user closes; else little of them stays, since it counts as
+        memory of the process.
+        """
+        self._source.keep()
 
     @property
     def records(self) -> FrameRecords:
@@ -206,7 +215,8 @@ class FramePixels:
         top, bottom, _ = rows.indices(layout.height)
         left, right, _ = columns.indices(layout.width)
         height, width = max(bottom - top, 0), max(right - left, 0)
-        out = np.empty((len(numbers), height, width, layout.components), layout.dtype)
+        shape = (len(numbers), height, width, layout.components)
+        out = new_array(shape, layout.dtype)
         if out.size:
             selection = FrameSelection(
                 sequence=np.asarray(numbers, dtype=np.int64),
@@ -278,7 +288,7 @@ class FramePixels:
             alone = single_frames.read(int(numbers[0]), mapped=self.maps_single_frames)
             if alone is not None:
                 return alone[None]
-        out = np.empty((len(numbers), *layout.frame_shape), dtype=layout.dtype)
+        out = new_array((len(numbers), *layout.frame_shape), layout.dtype)
         picks = [slice(0, length, 1) for length in layout.frame_shape]
         selection = FrameSelection(
             sequence=np.asarray(numbers, dtype=np.int64),
@@ -328,7 +338,7 @@ def _array_in(
     """Return an array of any content, in memory that is there if it has room."""
     nbytes = math.prod(shape) * dtype.itemsize
     if room is None or room.nbytes < nbytes:
-        return np.empty(shape, dtype)
+        return new_array(shape, dtype)
     found: NDArray[Any] = room[:nbytes].view(dtype).reshape(shape)
     return found
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from limnd2_xr.frames.new_memory import new_array
 from limnd2_xr.frames.planner import fold, normalize, pick_array, pick_length
 from limnd2_xr.frames.read_groups import FrameSelection
 from limnd2_xr.frames.reader import FrameReader
@@ -150,7 +151,7 @@ def read_points(
         tuple(None if i is None else np.repeat(i, frames) for i in key.indices[loops:]),
         key.picks[loops:],
     )
-    found = np.empty((len(places.sequence), *places.shape), reader.table.layout.dtype)
+    found = new_array((len(places.sequence), *places.shape), reader.table.layout.dtype)
     if found.size:
         _read_items(reader, places, found)
     kept = (pick_length(pick) for pick in key.picks if pick is not None)
@@ -182,7 +183,7 @@ def _read_frames(
     if len(numbers) == len(places.sequence):
         reader.read_into(out, _selection(places.sequence, places.picks))
         return
-    once = np.empty((len(numbers), *places.shape), out.dtype)
+    once = new_array((len(numbers), *places.shape), out.dtype)
     reader.read_into(once, _selection(numbers, places.picks))
     out[...] = once[item.reshape(-1)]
 

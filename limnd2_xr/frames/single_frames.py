@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from limnd2_xr.frames.headers import usual_head
+from limnd2_xr.frames.new_memory import new_array
 from limnd2_xr.frames.staged_reads import MAPPED_NBYTES
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class SingleFrames:
             return self._delivered(memory, start)
         before = bytearray(table.header_nbytes)
         if self._is_packed and layout.components == 1:
-            out = np.empty(layout.frame_shape, layout.dtype)
+            out = new_array(layout.frame_shape, layout.dtype)
             self._source.read_into(offset, [before, out.data])
             return out if before.startswith(head) else None
         pixels = bytearray(nbytes)
@@ -109,7 +110,7 @@ class SingleFrames:
             self._shape, layout.dtype, stored, start, self._strides
         )
         pixels = pixels.transpose(2, 0, 1, 3)
-        out = np.empty(layout.frame_shape, layout.dtype)
+        out = new_array(layout.frame_shape, layout.dtype)
         if layout.samples == 1:
             out[...] = pixels[..., 0]
         else:

@@ -16,6 +16,7 @@ import numpy as np
 
 from limnd2_xr.errors import CorruptChunk, RemoteError, StaleFile
 from limnd2_xr.frames.headers import HEADER_PROBE_NBYTES, FrameHeaders
+from limnd2_xr.frames.new_memory import new_array
 from limnd2_xr.frames.planner import group_reads, shares
 from limnd2_xr.frames.read_groups import NO_RUN, ReadGroup, wanted_nbytes
 from limnd2_xr.frames.threads import run_all
@@ -265,10 +266,10 @@ class StagedReads:
     def staging(self, nbytes: int) -> memoryview:
         """Return memory of any content, the calling thread's until it asks again."""
         if nbytes > KEPT_STAGING_NBYTES:
-            return np.empty(nbytes, dtype=np.uint8).data
+            return new_array((nbytes,), np.uint8).data
         kept: NDArray[np.uint8] | None = getattr(_kept, "staging", None)
         if kept is None or len(kept) < nbytes:
-            kept = _kept.staging = np.empty(nbytes, dtype=np.uint8)
+            kept = _kept.staging = new_array((nbytes,), np.uint8)
         return kept[:nbytes].data
 
     def moved(self, group: ReadGroup) -> NDArray[np.bool_]:

@@ -114,6 +114,29 @@ def test_what_a_larger_use_left_behind_makes_room(
     assert resident.may_stay(one, [(8 * N, 2 * N)])
 
 
+def test_all_of_a_file_may_stay_until_it_is_closed(
+    mapped: Callable[[], Watched],
+) -> None:
+    one, other = mapped(), mapped()
+    resident = Resident(limit=2 * N, most=25 * N)
+    resident.keep(one)
+    resident.keep(one)  # once is enough
+    resident.expect(N)
+    resident.add(one, 0, SIZE)
+    assert one.gone == []
+    assert resident.may_stay(one, [(0, SIZE)])
+    resident.keep(other)  # for two the process has no room
+    resident.expect(N)
+    assert not resident.may_stay(other, [(0, 3 * N)])
+    del one
+    gc.collect()
+    assert resident.may_stay(other, [(0, 2 * N)])
+    resident.expect(N)
+    resident.add(other, 0, 3 * N)
+    resident.add(other, 5 * N, N)
+    assert other.gone == [(0, 2)]
+
+
 def test_a_fork_has_no_pages(mapped: Callable[[], Watched]) -> None:
     one = mapped()
     resident = Resident(limit=2 * N, most=2 * N)

@@ -111,6 +111,7 @@ class Session:
         with self._lock:
             if self.closed:
                 self._store, self._handle = self._reopened(), None
+                self._store.keep_mapped()
 
     def close(self) -> None:
         """Close the file, also one that was given open."""
@@ -198,10 +199,12 @@ def _spec_of_handle(handle: Any) -> tuple[SourceSpec, str | None]:
 
 def _opened(spec: SourceSpec) -> FrameStore:
     try:
-        return FrameStore.open(spec)
+        store = FrameStore.open(spec)
     except NotAnNd2File as error:
         with spec.open() as source:
             magic = source.read_at(0, min(4, source.size))
         raise OSError(
             f"file {spec.name!r} not recognized as ND2.  First 4 bytes: {magic!r}"
         ) from error
+    store.keep_mapped()  # as nd2 does
+    return store

@@ -17,6 +17,10 @@ import pytest
 import xarray as xr
 
 from limnd2_xr.compat import nd2
+from limnd2_xr.container import local_source
+from limnd2_xr.container.local_source import FileSource
+from limnd2_xr.container.residency import Resident
+from limnd2_xr.frames import single_frames
 from limnd2_xr.testing.contents import contents
 from limnd2_xr.testing.http_server import HttpServer
 from limnd2_xr.testing.legacy import LegacySpec, build_legacy
@@ -401,3 +405,28 @@ def test_signatures_of_urls_are_not_shown(path: Path) -> None:
             assert "a.nd2?X-Amz-Signature=***" in repr(opened)
             shown = repr((opened.to_xarray().attrs, opened.attributes, opened.metadata))
     assert "s1gned" not in shown + repr(opened)
+
+
+@pytest.mark.parametrize("stays", [True, False])
+def test_an_open_file_stays_in_memory_if_there_is_room(
+    stays: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = build(SyntheticSpec(loops=(TimeLoop(3),), width=256, height=128))
+    path = file.save(tmp_path / "series.nd2")
+    room = Resident(limit=0, most=1 << 30 if stays else 0)
+    monkeypatch.setattr(local_source, "RESIDENT", room)
+    monkeypatch.setattr(single_frames, "MAPPED_NBYTES", 1)
+    read: list[int] = []
+    fill = FileSource.read_into
+
+    def watched(self: FileSource, offset: int, buffers: list[memoryview]) -> None:
+        read.append(offset)
+        fill(self, offset, buffers)
+
+    truth = file.array().reshape(3, 128, 256)
+    with nd2.ND2File(path) as opened:
+        monkeypatch.setattr(FileSource, "read_into", watched)
+        for _ in range(2):
+            np.testing.assert_array_equal(opened.to_dask(chunks=None), truth)
+            np.testing.assert_array_equal(opened.read_frame(2), truth[2])
+    assert (len(read) > 0) is not stays
