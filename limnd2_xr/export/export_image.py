@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import xarray as xr
@@ -22,11 +23,12 @@ from limnd2_xr.arrays.described_loops import loop_order
 from limnd2_xr.arrays.image_dims import with_image_dims
 from limnd2_xr.arrays.origin import find_origin
 from limnd2_xr.arrays.readback import Known
-from limnd2_xr.arrays.units import has_unit, in_unit
-from limnd2_xr.errors import UnsupportedDtype, warn_user
+from limnd2_xr.errors import warn_user
 from limnd2_xr.export.frame_groups import PixelSource
 from limnd2_xr.export.image_steps import pixel_size, time_step, z_step
 from limnd2_xr.export.image_times import started
+from limnd2_xr.export.pixel_types import ome_pixel_type
+from limnd2_xr.export.plane_values import plane_dims_of
 from limnd2_xr.model.attributes import Attributes
 from limnd2_xr.model.channels import channel_names
 from limnd2_xr.model.document import Nd2Document
@@ -38,22 +40,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from limnd2_xr.arrays.origin import Origin
-    from limnd2_xr.arrays.units import Unit
     from limnd2_xr.model.channels import Channel
 
-__all__ = ["PIXEL_TYPES", "ExportImage", "SinglePosition"]
-
-PIXEL_TYPES: Final = {
-    "int8": "int8",
-    "int16": "int16",
-    "int32": "int32",
-    "uint8": "uint8",
-    "uint16": "uint16",
-    "uint32": "uint32",
-    "float32": "float",
-    "float64": "double",
-}
-"""Pixel types of OME by dtype."""
+__all__ = ["ExportImage", "SinglePosition"]
 
 EDITABLE: Final = (
     "objective",
@@ -72,8 +61,6 @@ EDITABLE: Final = (
 """Attributes that say the same as the document, unless they were edited."""
 POSITION_DIMS: Final = ("U", "P")
 """Dims that an OME image has not: each index along them is an image of its own."""
-PLANE_DIMS: Final = ("T", "Z")
-"""Loop dims that an OME image has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +128,7 @@ class ExportImage:
             If the file behind the object cannot be read any more.
         """
         given = image_of(obj) if isinstance(obj, xr.Dataset) else obj
-        check_pixel_type(given.dtype)
+        ome_pixel_type(given.dtype)
         # Rearranging what is lazy would read it, or make it slow to read.
         nothing = np.broadcast_to(np.zeros((), given.dtype), given.shape)
         image = with_image_dims(given.copy(data=nothing), stored_dtype=False)
@@ -193,7 +180,7 @@ class ExportImage:
     @property
     def plane_dims(self) -> tuple[str, ...]:
         """Those of T and Z that there are, the slower first."""
-        return tuple(dim for dim in self.loops if dim in PLANE_DIMS)
+        return plane_dims_of(self.image)
 
     @property
     def channel_names(self) -> tuple[str, ...]:
@@ -332,7 +319,7 @@ class ExportImage:
         """Time from one time point to the next; None where uneven or not known."""
         return time_step(self.image)
 
-    @property
+    @cached_property
     def acquisition_start(self) -> np.datetime64 | None:
         """Start of the acquisition, UTC; None if not known.
 
@@ -342,80 +329,6 @@ class ExportImage:
             If an attribute states it in another way than ISO 8601.
         """
         return started(self.image, self.document.acquisition_start)
-
-    def seconds(self, image: xr.DataArray) -> NDArray[np.float64] | None:
-        """Time of each plane since the start; None if none is known, NaN where not.
-
-        Parameters
-        ----------
-        image
-            Of a position.
-
-        Returns
-        -------
-        ndarray
-            Over `plane_dims` and C.
-        """
-        if "time" in image.coords:
-            return self.values(image, "time", "s")
-        start = self.acquisition_start
-        for name in ("acquired", "T"):
-            if name not in image.coords or image.coords[name].dtype.kind != "M":
-                continue
-            values = image.coords[name]
-            if start is None or bool(values.isnull().all()):
-                continue
-            since = (values - start.astype("M8[ns]")) / np.timedelta64(1, "s")
-            return self._spread(image, since)
-        if "T" in image.coords and has_unit(image.coords["T"]):
-            return self.values(image, "T", "s")
-        return None
-
-    def values(
-        self, image: xr.DataArray, name: str, unit: Unit
-    ) -> NDArray[np.float64] | None:
-        """Values of a coordinate, one a plane; None if there are none.
-
-        Parameters
-        ----------
-        image
-            Of a position.
-        name
-            Of the coordinate.
-        unit
-            To convert to.
-
-        Returns
-        -------
-        ndarray
-            Over `plane_dims` and C.
-
-        Raises
-        ------
-        ValueError
-            If it varies along Y, X or S, or has another unit.
-        """
-        if name not in image.coords:
-            return None
-        coordinate = image.coords[name]
-        found = self._spread(image, coordinate.copy(data=in_unit(coordinate, unit)))
-        return found if np.isfinite(found).any() else None
-
-    def flags(self, image: xr.DataArray, name: str) -> NDArray[np.bool_]:
-        """Whether a coordinate is true, one a plane; False where there is none.
-
-        Parameters
-        ----------
-        image
-            Of a position.
-        name
-            Of the coordinate.
-        """
-        shape = [image.sizes[dim] for dim in (*self.plane_dims, "C")]
-        if name not in image.coords:
-            return np.zeros(shape, bool)
-        found: NDArray[np.bool_] = self._spread(image, image.coords[name]).astype(bool)
-        return found
 
     def is_edited(self, name: str) -> bool:
         """Say whether a coordinate is not what the file behind the image gives.
@@ -427,37 +340,6 @@ class ExportImage:
         """
         known = self.origin.known if self.origin else Known()
         return not known.same(self.image, name)
-
-    def _spread(self, image: xr.DataArray, found: xr.DataArray) -> NDArray[Any]:
-        dims = (*self.plane_dims, "C")
-        strange = [str(dim) for dim in found.dims if dim not in dims]
-        if strange:
-            raise ValueError(
-                f"coordinate {found.name} varies along {', '.join(strange)}, but there is "
-                f"one value a plane: drop it with da.drop_vars({found.name!r})"
-            )
-        own = [dim for dim in dims if dim in found.dims]
-        index = tuple(slice(None) if dim in found.dims else None for dim in dims)
-        values: Any = found.transpose(*own).values[index]
-        return np.broadcast_to(values, [image.sizes[dim] for dim in dims])
-
-
-def check_pixel_type(dtype: np.dtype[Any]) -> str:
-    """Return the OME pixel type of a dtype.
-
-    Raises
-    ------
-    UnsupportedDtype
-        If there is none: what to convert to is said.
-    """
-    found = PIXEL_TYPES.get(dtype.newbyteorder("=").name)
-    if found is None:
-        wanted = {"b": "uint8", "f": "float32", "u": "uint32", "i": "int32"}
-        raise UnsupportedDtype(
-            f"OME has no pixels of type {dtype}: convert them, e.g. "
-            f"da.astype({wanted.get(dtype.kind, 'float32')!r})"
-        )
-    return found
 
 
 def _attributes(image: xr.DataArray) -> Attributes:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from limnd2_xr.export.export_image import ExportImage, check_pixel_type
+from limnd2_xr.export.export_image import ExportImage
 from limnd2_xr.export.ome_annotations import OmeAnnotations
 from limnd2_xr.export.ome_channels import ome_channels
 from limnd2_xr.export.ome_instrument import OmeInstrument
 from limnd2_xr.export.ome_planes import dimension_order, ome_planes
 from limnd2_xr.export.ome_plate import ome_plates, stage_label
 from limnd2_xr.export.ome_rois import ome_rois
+from limnd2_xr.export.pixel_types import ome_pixel_type
 from limnd2_xr.export.recorded_values import recorded_values
 from limnd2_xr.export.xml_text import xml_text
 
@@ -150,7 +151,7 @@ def _sizes(source: ExportImage, position: SinglePosition) -> dict[str, Any]:
     sizes = position.image.sizes
     x_um, y_um = source.pixel_size_um
     found: dict[str, Any] = {
-        "type": check_pixel_type(source.image.dtype),
+        "type": ome_pixel_type(source.image.dtype),
         "size_x": sizes["X"],
         "size_y": sizes["Y"],
         "size_z": sizes.get("Z", 1),

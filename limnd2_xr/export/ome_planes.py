@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from limnd2_xr.export.plane_values import plane_flags, plane_seconds, plane_values
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -64,13 +66,13 @@ def ome_planes(
     from ome_types import model as m
 
     image = position.image
-    stage = {axis: source.values(image, f"stage_{axis}", "um") for axis in "xyz"}
+    stage = {axis: plane_values(image, f"stage_{axis}", "um") for axis in "xyz"}
     columns: dict[str, tuple[NDArray[np.float64] | None, str]] = {
-        "delta_t": (source.seconds(image), "s"),
+        "delta_t": (plane_seconds(image, source.acquisition_start), "s"),
         "exposure_time": (_exposures(source, position, recorded), "s"),
         **{f"position_{axis}": (values, "µm") for axis, values in stage.items()},
     }
-    missing = source.flags(image, "missing")
+    missing = plane_flags(image, "missing")
     known = {
         name: (_listed(values, missing), unit)
         for name, (values, unit) in columns.items()
@@ -122,7 +124,7 @@ def _exposures(
     record the dwell time of something else there.
     """
     image: xr.DataArray = position.image
-    told = source.values(image, "exposure_time", "s")
+    told = plane_values(image, "exposure_time", "s")
     flags = {flag for channel in source.channels for flag in channel.modality_flags}
     column = next((c for c in recorded if c.id == _EXPOSURE and c.unit == "ms"), None)
     per_frame = "exposure_time" in image.coords and (

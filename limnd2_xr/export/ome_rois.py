@@ -15,6 +15,7 @@ import numpy as np
 
 from limnd2_xr.arrays.regions_of_interest import rois_of
 from limnd2_xr.errors import UnsupportedFeature, warn_user
+from limnd2_xr.export.plane_values import plane_seconds
 from limnd2_xr.export.xml_text import xml_text
 from limnd2_xr.frames.store import FrameStore
 from limnd2_xr.model.roi_geometry import key_frame_at
@@ -163,7 +164,7 @@ def _shapes_by_image(
 def _times(source: ExportImage, position: SinglePosition) -> list[float | None]:
     """When the first plane of each time point was taken."""
     count = int(position.image.sizes.get("T", 1))
-    seconds = source.seconds(position.image)
+    seconds = plane_seconds(position.image, source.acquisition_start)
     if seconds is None:
         return [None] * count
     if "T" in source.plane_dims:

@@ -45,7 +45,7 @@ def as_workbook(information: dict[str, Any]) -> bytes:
         openpyxl = importlib.import_module("openpyxl")
     except ImportError as error:
         raise ImportError(
-            "Excel workbooks need openpyxl: pip install openpyxl"
+            'Excel workbooks need openpyxl: pip install "limnd2-xr[excel]" brings it'
         ) from error
     book = openpyxl.Workbook(write_only=True)
     names: set[str] = set()
