@@ -131,7 +131,7 @@ def open_target(
     Raises
     ------
     ValueError
-        If it is empty.
+        If it is empty, or `storage_options` came with something that is not a URL.
     """
     text = os.fspath(dest)
     for scheme in ("file://", "local://"):
@@ -140,6 +140,8 @@ def open_target(
         raise ValueError(f"{dest!r} is no name that an export can have")
     if "://" in text or "::" in text:
         return RemoteTarget(url=text.rstrip("/"), storage_options=storage_options or {})
+    if storage_options:
+        raise ValueError(f"storage_options are for URLs; {text} is a path")
     path = Path(text).expanduser()
     return LocalTarget(path=Path(os.path.abspath(path)))  # noqa: PTH100 - keeps links
 

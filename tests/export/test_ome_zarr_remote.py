@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import uuid
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import fsspec
 import numpy as np
@@ -14,6 +14,9 @@ import zarr
 
 from limnd2_xr.export.export_journal import Journal
 from limnd2_xr.export.zarr_target import RemoteTarget, open_target
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 KEYS = {"key": "a", "secret": "b"}
 
@@ -152,3 +155,11 @@ def test_a_remote_target_travels_without_its_connection_and_shows_no_secrets() -
     assert "hush" not in repr(target)
     again = pickle.loads(pickle.dumps(target))
     assert again == target
+
+
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_storage_options_are_for_urls(scheme: str, tmp_path: Path) -> None:
+    dest = f"{scheme}{tmp_path / 'cells.ome.zarr'}"
+    with pytest.raises(ValueError, match="storage_options are for URLs"):
+        dataset().nd2.to_ome_zarr(dest, storage_options={"key": "of no use"})
+    assert list(tmp_path.iterdir()) == []
