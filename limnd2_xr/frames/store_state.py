@@ -7,7 +7,7 @@ the same, and nothing is parsed.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
@@ -172,7 +172,7 @@ def found_state(
     return StoreState(
         spec=spec,
         stamp=opened.source.stamp,
-        document=document,
+        document=_counted(document, axes.n_frames),
         records=records,
         axes=axes,
         table=table,
@@ -247,3 +247,11 @@ def _differences(before: FileStamp, now: FileStamp) -> str:
     if before.size != now.size:
         return f"it had {before.size} bytes, now {now.size}"
     return "same size, but written again"
+
+
+def _counted(document: Nd2Document, n_frames: int) -> Nd2Document:
+    """Count frames where the file does not: attributes were lost, or not finished."""
+    attributes = document.attributes
+    if attributes.sequence_count:
+        return document
+    return replace(document, attributes=replace(attributes, sequence_count=n_frames))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import random
 import re
@@ -16,6 +17,7 @@ import pytest
 import xarray as xr
 
 import limnd2_xr
+from limnd2_xr.compat import limnd2, nd2
 from limnd2_xr.container.scan import walk_chunks
 from limnd2_xr.container.source import MemorySource
 from limnd2_xr.errors import Nd2Error, Nd2Warning
@@ -253,6 +255,20 @@ def test_pixels_that_look_like_nothing_are_still_whole() -> None:
         assert "check whether that is right" in told[0]
         stored = dataset["image"].values.astype("<u2").tobytes()
     assert len(stored) >= noise.nbytes
+
+
+def test_frames_are_counted_where_the_attributes_are_lost() -> None:
+    file = build(SPEC)
+    data = file.data[: file.chunks["ImageAttributesLV!"][0]]
+    dataset, told = opened(data)
+    with dataset:
+        assert len(told) == 1
+        assert dataset.nd2.metadata.attributes.sequence_count == 12
+    with pytest.warns(limnd2_xr.Nd2Warning), limnd2.Nd2Reader(data) as reader:
+        assert reader.imageAttributes.frameCount == 12
+        assert len(reader.generateLoopIndexes()) == 12
+    with pytest.warns(limnd2_xr.Nd2Warning), nd2.ND2File(io.BytesIO(data)) as facade:
+        assert facade.attributes.sequenceCount == 12
 
 
 # ---------------------------------------------------------------- growing files
