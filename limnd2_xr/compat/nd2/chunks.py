@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING, Any, Final
 from limnd2_xr.compat.nd2.plain import plain_chunk
 from limnd2_xr.errors import Nd2Error
 from limnd2_xr.model.jobs import JOB_DEFINITION, JOB_KIND, JOB_RUN_ID, decode_run_id
-from limnd2_xr.model.legacy_document import is_legacy
 from limnd2_xr.variants.legacy_xml import decode_legacy, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
-    from limnd2_xr.frames.store import FrameStore
+    from limnd2_xr.frames.store import FrameStore, StoreState
 
-__all__ = ["custom_data_of", "jobs_of", "unstructured_metadata_of"]
+__all__ = [
+    "custom_data_of",
+    "jobs_of",
+    "unstructured_metadata_of",
+    "unstructured_names",
+]
 
 _CUSTOM_TREE: Final = "CustomDataVar|"
 _NOT_METADATA: Final = ("ImageDataSeq", "CustomData", "ND2 FILE SIGNATURE")
@@ -34,21 +38,15 @@ def custom_data_of(store: FrameStore) -> dict[str, Any]:
     }
 
 
-def unstructured_metadata_of(
-    store: FrameStore,
-    *,
-    strip_prefix: bool,
-    include: Collection[str] | None,
-    exclude: Collection[str] | None,
-) -> dict[str, Any]:
-    """Return every chunk that is neither a frame nor custom, decoded where it decodes.
+def unstructured_names(
+    state: StoreState, include: Collection[str] | None, exclude: Collection[str] | None
+) -> list[str]:
+    """Return the names of all chunks that are neither frames nor custom.
 
     Parameters
     ----------
-    store
-        The open file.
-    strip_prefix
-        Cut type prefixes off names.
+    state
+        What opening the file found out.
     include, exclude
         Names of chunks, without the closing ``!``.
 
@@ -59,7 +57,7 @@ def unstructured_metadata_of(
     """
     names = {
         name.removesuffix("!")
-        for name, _ in store.state.chunks.items()
+        for name, _ in state.chunks.items()
         if not name.startswith(_NOT_METADATA)
     }
     if include:
@@ -67,14 +65,29 @@ def unstructured_metadata_of(
             warnings.warn(f"Key {name!r} not found in metadata", stacklevel=3)
         names &= set(include)
     names -= set(exclude or ())
-    payloads = store.read_chunks(f"{name}!" for name in sorted(names))
-    legacy = is_legacy(store.document)
+    return [f"{name}!" for name in sorted(names)]
+
+
+def unstructured_metadata_of(
+    payloads: Mapping[str, bytes], *, strip_prefix: bool, is_legacy: bool
+) -> dict[str, Any]:
+    """Return chunks by name without the closing ``!``, decoded where they decode.
+
+    Parameters
+    ----------
+    payloads
+        By name.
+    strip_prefix
+        Cut type prefixes off names.
+    is_legacy
+        Whether they are of a file of format 1.0.
+    """
     found: dict[str, Any] = {}
     for name, payload in payloads.items():
         try:
             found[name.removesuffix("!")] = (
                 plain(decode_legacy(payload))
-                if legacy
+                if is_legacy
                 else plain_chunk(payload, strip_prefix=strip_prefix)
             )
         except Nd2Error:

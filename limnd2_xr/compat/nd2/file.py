@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,6 +12,7 @@ from limnd2_xr.compat.nd2.chunks import (
     custom_data_of,
     jobs_of,
     unstructured_metadata_of,
+    unstructured_names,
 )
 from limnd2_xr.compat.nd2.events import Recorded, events_table
 from limnd2_xr.compat.nd2.file_pixels import FilePixels
@@ -105,7 +107,7 @@ class ND2File(FilePixels):
     @cached_property
     def metadata(self) -> structures.Metadata:
         """Metadata that all frames have in common."""
-        with self._session.acquire_context() as store:
+        with self._lent() as store:
             geometry = geometry_of(store)
         return metadata_of(self._session.state, self.experiment, geometry)
 
@@ -126,13 +128,14 @@ class ND2File(FilePixels):
 
     @cached_property
     def _frame_table(self) -> FrameTable:
-        with self._session.acquire_context() as store:
+        with self._lent() as store:
             return FrameTable.of(store)
 
     @cached_property
     def custom_data(self) -> dict[str, Any]:
         """Trees that programs left in the file, by name."""
-        return custom_data_of(self._session.store)
+        with self._lent() as store:
+            return custom_data_of(store)
 
     def unstructured_metadata(
         self,
@@ -150,12 +153,20 @@ class ND2File(FilePixels):
         include, exclude
             Names of chunks.
         """
+        names = unstructured_names(self._session.state, include, exclude)
+        payloads = self._unstructured_payloads
+        if lacking := [name for name in names if name not in payloads]:
+            with self._lent() as store:
+                payloads |= store.read_chunks(lacking)
         return unstructured_metadata_of(
-            self._session.store,
+            {name: payloads[name] for name in names},
             strip_prefix=strip_prefix,
-            include=include,
-            exclude=exclude,
+            is_legacy=self.is_legacy,
         )
+
+    @cached_property
+    def _unstructured_payloads(self) -> dict[str, bytes]:
+        return {}
 
     def events(
         self,
@@ -184,21 +195,29 @@ class ND2File(FilePixels):
 
     @cached_property
     def _recorded(self) -> Recorded:
-        return Recorded.of(self._session.store)
+        with self._lent() as store:
+            return Recorded.of(store)
 
     @cached_property
     def rois(self) -> dict[int, structures.ROI]:
         """Regions of interest by id."""
-        return rois_of(self._session.store)
+        with self._lent() as store:
+            return rois_of(store)
 
     @cached_property
     def binary_data(self) -> BinaryLayers | None:
         """Binary layers, None if there are none."""
-        return binary_layers(self._session.store)
+        with self._lent() as store:
+            return binary_layers(store)
 
     def jobs(self) -> dict[str, Any] | None:
         """Return the job that ran the acquisition, None without one."""
-        return jobs_of(self._session.store)
+        return deepcopy(self._jobs)
+
+    @cached_property
+    def _jobs(self) -> dict[str, Any] | None:
+        with self._lent() as store:
+            return jobs_of(store)
 
     def ome_metadata(
         self, *, include_unstructured: bool = True, tiff_file_name: str | None = None

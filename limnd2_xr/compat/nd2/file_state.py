@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +15,10 @@ from limnd2_xr.container.redaction import redacted
 from limnd2_xr.model.legacy_document import is_legacy
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Self
 
+    from limnd2_xr.frames.store import FrameStore
     from limnd2_xr.model.document import Nd2Document
 
 __all__ = ["FileState"]
@@ -125,6 +128,20 @@ class FileState:
         dtype, sizes = self._session.state.table.layout.dtype, self._layout.sizes
         details = " (closed)" if self.closed else f" {dtype}: {sizes!r}"
         return f"<ND2File at {hex(id(self))}: {path!r}{details}>"
+
+    @contextmanager
+    def _lent(self) -> Iterator[FrameStore]:
+        """Lend the file for what is no pixels; one that is closed is opened for it.
+
+        Raises
+        ------
+        OSError
+            If it is closed, and nothing tells how to open it again.
+        """
+        if self.closed and not self._session.can_reopen:
+            raise OSError("File not open")
+        with self._session.acquire_context() as store:
+            yield store
 
     @property
     def _document(self) -> Nd2Document:

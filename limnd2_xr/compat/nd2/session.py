@@ -85,6 +85,11 @@ class Session:
         return store is None or (self._handle is not None and bool(self._handle.closed))
 
     @property
+    def can_reopen(self) -> bool:
+        """Whether the file can be opened again once it is closed."""
+        return self.state.spec.kind != "object"
+
+    @property
     def store(self) -> FrameStore:
         """The open file.
 

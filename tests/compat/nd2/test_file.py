@@ -168,10 +168,6 @@ def test_closed_files(path: Path) -> None:
     for read in reads:
         with pytest.raises(ValueError, match="closed nd2 file"):
             read()
-    lookups: list[Any] = [opened.events, opened.jobs, lambda: opened.rois]
-    for chunks in lookups:
-        with pytest.raises(OSError, match="File not open"):
-            chunks()
     np.testing.assert_array_equal(opened.to_dask().compute(), expected)
     np.testing.assert_array_equal(opened.to_xarray().values, expected)
     with opened as again:
@@ -191,6 +187,41 @@ def test_closed_files_are_open_while_read(path: Path) -> None:
     for thread in threads:
         thread.join()
     assert results == [expected.sum()] * 4
+
+
+NO_PIXELS = (
+    "binary_data",
+    "custom_data",
+    "events",
+    "jobs",
+    "metadata",
+    "rois",
+    "unstructured_metadata",
+)
+
+
+def no_pixels(file: nd2.ND2File, name: str) -> Any:
+    found = getattr(file, name)
+    return found() if callable(found) else found
+
+
+@pytest.mark.parametrize("name", NO_PIXELS)
+def test_metadata_of_a_closed_file(name: str, tmp_path: Path) -> None:
+    spec = replace(SPEC, extra_chunks=contents(SPEC))
+    file = build(spec)
+    path = file.save(tmp_path / "a.nd2")
+    opened = nd2.ND2File(path)
+    opened.close()
+    with nd2.ND2File(path) as other:
+        expected = no_pixels(other, name)
+    assert repr(no_pixels(opened, name)) == repr(expected)  # nobody asked before
+    assert opened.closed
+    with io.BytesIO(file.data) as one, io.BytesIO(file.data) as two:
+        asked, not_asked = nd2.ND2File(one), nd2.ND2File(two)
+        no_pixels(asked, name)
+    assert repr(no_pixels(asked, name)) == repr(expected)
+    with pytest.raises(OSError, match="File not open"):
+        no_pixels(not_asked, name)
 
 
 def test_a_file_that_nobody_closed_warns(path: Path) -> None:
