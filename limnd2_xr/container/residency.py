@@ -14,6 +14,7 @@ import os
 import threading
 import weakref
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +32,21 @@ PIECE_NBYTES = 64 * mmap.PAGESIZE
 _CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 _USUAL_NBYTES = 96 << 20
 """So much may stay whatever is read."""
+
+
+@dataclass(slots=True)
+class _Kept:
+    """A mapping of which all stays."""
+
+    reference: weakref.ref[FileMapping]
+    pieces: int
+    touched: set[int]
+
+    def touch(self, used: range) -> bool:
+        """Note pieces; say whether any of them is new."""
+        before = len(self.touched)
+        self.touched.update(used)
+        return len(self.touched) > before
 
 
 class Resident:
@@ -51,9 +67,8 @@ class Resident:
         # Of each mapping its pieces; both in the order in which they were used.
         self._held: dict[int, dict[int, None]] = {}
         self._mappings: dict[int, weakref.ref[FileMapping]] = {}
-        # Mappings of which all may stay, and how many pieces that is.
-        self._kept: dict[int, tuple[weakref.ref[FileMapping], int]] = {}
-        self._room = 0
+        # Mappings of which all stays: they count by themselves.
+        self._kept: dict[int, _Kept] = {}
         self._has_closed = False
         self.renew()
 
@@ -63,6 +78,8 @@ class Resident:
         self._count = 0
         self._held.clear()
         self._mappings.clear()
+        for kept in self._kept.values():
+            kept.touched.clear()
 
     def expect(self, nbytes: int) -> None:
         """Let so much stay as will be used at once, until less is expected again.
@@ -71,10 +88,13 @@ class Resident:
         """
         # What is used ends within pieces, and there are headers in between.
         pieces = nbytes * 9 // (8 * PIECE_NBYTES)
-        self._limit = min(max(self._usual + self._room, pieces), self._most)
+        self._limit = min(max(self._usual, pieces), self._most)
 
     def keep(self, mapping: FileMapping) -> None:
-        """Have room for all of a file until it is closed, if the process has it.
+        """Let all of a file stay until it is closed, if the process has room for it.
+
+        That is, if with all others that are kept, and what else may stay, it is no more
+        than `expect` may ask for.
 
         Parameters
         ----------
@@ -84,13 +104,14 @@ class Resident:
         pieces = len(_pieces(0, len(mapping.content)))
         with self._lock:
             self._forget_closed()
-            if (
-                id(mapping) in self._kept
-                or self._usual + self._room + pieces > self._most
-            ):
+            others = sum(kept.pieces for kept in self._kept.values())
+            if id(mapping) in self._kept or self._usual + others + pieces > self._most:
                 return
-            self._kept[id(mapping)] = weakref.ref(mapping, self._closing), pieces
-            self._room += pieces
+            reference = weakref.ref(mapping, self._closing)
+            touched = set(self._held.pop(id(mapping), ()))
+            self._mappings.pop(id(mapping), None)
+            self._count -= len(touched)
+            self._kept[id(mapping)] = _Kept(reference, pieces, touched)
 
     def may_stay(self, mapping: FileMapping, ranges: Iterable[tuple[int, int]]) -> bool:
         """Say whether ranges are there already, or can be without others being let go.
@@ -104,6 +125,8 @@ class Resident:
         """
         with self._lock:
             self._forget_closed()
+            if id(mapping) in self._kept:
+                return True
             held = self._held.get(id(mapping), {})
             free = max(0, self._limit - self._count)
             pieces = set[int]()
@@ -129,6 +152,8 @@ class Resident:
         used = _pieces(offset, nbytes)
         with self._lock:
             self._forget_closed()
+            if kept := self._kept.get(id(mapping)):
+                return kept.touch(used)
             held = self._held.pop(id(mapping), None)
             if held is None:
                 held = {}
@@ -173,8 +198,8 @@ class Resident:
         for key in [k for k, reference in self._mappings.items() if not reference()]:
             del self._mappings[key]
             self._count -= len(self._held.pop(key, ()))
-        for key in [k for k, (reference, _) in self._kept.items() if not reference()]:
-            self._room -= self._kept.pop(key)[1]
+        for key in [k for k, kept in self._kept.items() if not kept.reference()]:
+            del self._kept[key]
 
 
 def _let_go(runs: list[tuple[FileMapping, int, int]]) -> None:

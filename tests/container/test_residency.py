@@ -126,15 +126,20 @@ def test_all_of_a_file_may_stay_until_it_is_closed(
     assert one.gone == []
     assert resident.may_stay(one, [(0, SIZE)])
     resident.keep(other)  # for two the process has no room
-    resident.expect(N)
+    for at in range(0, 20 * N, N):
+        resident.add(other, at, N)
+    assert (one.gone, len(other.gone)) == ([], 18)
+    other.gone.clear()
+    assert not resident.add(one, 0, SIZE)
     assert not resident.may_stay(other, [(0, 3 * N)])
     del one
     gc.collect()
-    assert resident.may_stay(other, [(0, 2 * N)])
-    resident.expect(N)
-    resident.add(other, 0, 3 * N)
-    resident.add(other, 5 * N, N)
-    assert other.gone == [(0, 2)]
+    resident.keep(other)
+    assert resident.may_stay(other, [(0, SIZE)])
+    assert not resident.add(other, 18 * N, 2 * N)
+    assert resident.add(other, 0, SIZE)
+    assert resident.may_stay(mapped(), [(0, 2 * N)])
+    assert other.gone == []
 
 
 def test_a_fork_has_no_pages(mapped: Callable[[], Watched]) -> None:

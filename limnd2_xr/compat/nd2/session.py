@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import threading
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,7 +44,8 @@ class Session:
     Attributes
     ----------
     path
-        Absolute path, or URL; None for what has no name.
+        Absolute path, or URL; the name of an open file that is read as it is given; None
+        for what has no name.
     state
         What opening found out.
     was_open
@@ -152,18 +154,23 @@ class Session:
                     self._borrowed = None
 
     def _reopened(self) -> FrameStore:
-        if self.path is None and self.state.spec.kind == "object":
+        if not self.can_reopen:
             raise RuntimeError(
-                "Cannot reopen an unnamed file-like object after it has been closed. "
+                f"Cannot reopen {self._given} after it has been closed. "
                 "Keep the file open, or pass a path or URL instead."
             )
         return FrameStore.reopen(self.state)
 
+    @property
+    def _given(self) -> str:
+        """What was given, if it was an open file that cannot be opened again."""
+        if self.path is None:
+            return "an unnamed file-like object"
+        return f"a file-like object that is not the file {self.path!r} itself"
+
     def __getstate__(self) -> dict[str, Any]:
-        if self.state.spec.kind == "object":
-            raise TypeError(
-                "Cannot pickle ND2File created from an unnamed file-like object"
-            )
+        if not self.can_reopen:
+            raise TypeError(f"Cannot pickle ND2File created from {self._given}")
         return {"path": self.path, "state": self.state, "closed": self.closed}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -172,6 +179,8 @@ class Session:
         self._lock = threading.RLock()
         self._borrowed, self._borrowers = None, 0
         self._store = None if state["closed"] else self._reopened()
+        if self._store is not None:
+            self._store.keep_mapped()
 
     def __dask_tokenize__(self) -> str:
         return self.token
@@ -190,7 +199,8 @@ def _spec_of_handle(handle: Any) -> tuple[SourceSpec, str | None]:
     if handle.closed:
         raise ValueError("I/O operation on closed file")
     name = getattr(handle, "name", None)
-    if isinstance(handle, (io.FileIO, io.BufferedReader)) and isinstance(name, str):
+    name = name if isinstance(name, str) else None
+    if name is not None and _is_file_itself(handle, name):
         path = str(Path(name).absolute())
         return SourceSpec.of(path), path
     spec = SourceSpec.of(handle)
@@ -199,7 +209,24 @@ def _spec_of_handle(handle: Any) -> tuple[SourceSpec, str | None]:
     if spec.kind == "url":
         full = getattr(handle, "full_name", None)
         return spec, full if isinstance(full, str) else spec.name
-    return spec, None
+    return spec, None if name is None else str(Path(name))
+
+
+def _is_file_itself(handle: Any, name: str) -> bool:
+    """Say whether opening a file by the name of an open one gives the same bytes.
+
+    It does not for what decompresses, such as `gzip.GzipFile`, nor if the file was
+    removed or another has its name now.
+    """
+    file = getattr(handle, "file", handle)  # of what `tempfile` makes
+    if not isinstance(file, (io.FileIO, io.BufferedReader, io.BufferedRandom)):
+        return False
+    file.flush()
+    try:
+        with Path(name).open("rb") as other:
+            return os.path.sameopenfile(file.fileno(), other.fileno())
+    except OSError:
+        return False
 
 
 def _opened(spec: SourceSpec) -> FrameStore:
