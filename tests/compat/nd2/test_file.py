@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import gc
+import gzip
 import io
+import os
 import pickle
+import tempfile
 import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -45,6 +48,11 @@ SPEC = SyntheticSpec(
     width=24,
     height=16,
     times_ms=3.0 + 10.0 * np.arange(6),
+)
+
+
+POSIX = pytest.mark.skipif(
+    os.name == "nt", reason="open files cannot be opened again, or removed"
 )
 
 
@@ -260,6 +268,64 @@ def test_handles(path: Path) -> None:
         pytest.raises(ValueError, match="binary"),
     ):
         nd2.ND2File(text)
+
+
+@POSIX
+def test_temporary_files_have_their_name(path: Path) -> None:
+    expected = nd2.imread(path)
+    with tempfile.NamedTemporaryFile(suffix=".nd2") as made:
+        made.write(path.read_bytes())  # and not flushed
+        made.seek(0)
+        opened = nd2.ND2File(made)
+        assert opened.path == made.name
+        again = pickle.loads(pickle.dumps(opened))
+        with again:
+            np.testing.assert_array_equal(again.asarray(), expected)
+        array = opened.to_dask()
+        np.testing.assert_array_equal(array.compute(), expected)
+        opened.close()
+        assert made.closed
+        with pytest.raises(FileNotFoundError):
+            array.compute()
+    with path.open("r+b") as changeable:
+        opened = nd2.ND2File(changeable)
+        opened.close()
+        np.testing.assert_array_equal(opened.to_dask().compute(), expected)
+
+
+def test_a_compressed_file_is_not_opened_by_its_name(
+    path: Path, tmp_path: Path
+) -> None:
+    name = tmp_path / "a.nd2.gz"
+    with gzip.open(name, "wb") as made:
+        made.write(path.read_bytes())
+    with gzip.open(name) as one, gzip.open(name) as other:
+        opened, theirs = nd2.ND2File(one), real.ND2File(other)  # type: ignore[arg-type]
+        assert opened.path == theirs.path == str(name)
+        array = opened.to_dask()
+        np.testing.assert_array_equal(array.compute(), nd2.imread(path))
+        with pytest.raises(TypeError, match=r"not the file .*a\.nd2\.gz' itself"):
+            pickle.dumps(opened)
+        opened.close()
+        theirs.close()
+    for call in (opened.open, array.compute):
+        with pytest.raises(RuntimeError, match=r"Cannot reopen .*a\.nd2\.gz"):
+            call()
+
+
+@POSIX
+def test_a_file_that_was_removed_is_read_as_it_is_given(
+    path: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "a.nd2"
+    place.write_bytes(path.read_bytes())
+    with place.open("rb") as handle:
+        place.unlink()
+        opened = nd2.ND2File(handle)
+        np.testing.assert_array_equal(opened.asarray(), nd2.imread(path))
+        opened.close()
+    with pytest.raises(RuntimeError, match="not the file"):
+        opened.open()
 
 
 def test_urls(path: Path) -> None:
