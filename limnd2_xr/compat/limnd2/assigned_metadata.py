@@ -70,6 +70,7 @@ class AssignedMetadata(BaseChunker):
             self._check_open()
             self._begin(value)
             self._attributes = value
+            self._target.note_change()
 
     def _begin(self, attributes: ImageAttributes) -> None:
         layout = stored_layout(attributes)
@@ -90,6 +91,7 @@ class AssignedMetadata(BaseChunker):
         if value is not None:
             self._check_open()
             self._experiment = value
+            self._target.note_change()
 
     @property
     def pictureMetadata(self) -> PictureMetadata:
@@ -107,6 +109,7 @@ class AssignedMetadata(BaseChunker):
         if value is not None:
             self._check_open()
             self._picture = value
+            self._target.note_change()
 
     def _check_open(self) -> None:
         if self._target.closed:

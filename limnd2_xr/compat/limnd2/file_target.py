@@ -11,6 +11,7 @@ import numpy as np
 
 from limnd2_xr.compat.limnd2.experiment_factory import ExperimentFactory
 from limnd2_xr.compat.limnd2.metadata_factory import MetadataFactory
+from limnd2_xr.compat.limnd2.unfinished import Unfinished
 from limnd2_xr.compat.limnd2.written_metadata import WrittenMetadata
 from limnd2_xr.frames.frame_stream import FrameStream
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from limnd2_xr.compat.limnd2.metadata import PictureMetadata
     from limnd2_xr.frames.layout import PixelLayout
 
-__all__ = ["FileTarget", "NewFile", "abandoned", "times_of", "written_picture"]
+__all__ = ["FileTarget", "NewFile", "times_of", "written_picture"]
 
 
 class FileTarget(ABC):
@@ -49,6 +50,13 @@ class FileTarget(ABC):
         self.closed = False
         """Whether it was completed, or rolled back."""
         self.is_rolled_back = False
+        # Whoever forgets to finalize leaves nothing behind, and hears of it.
+        self._unfinished = Unfinished(path)
+        self._end = weakref.finalize(self, self._unfinished.discard)
+
+    def note_change(self) -> None:
+        """Remember that something was given, which is lost without `complete`."""
+        self._unfinished.is_changed = True
 
     @property
     def name(self) -> str:
@@ -74,16 +82,19 @@ class FileTarget(ABC):
     def put(self, number: int, samples: NDArray[Any], time_ms: float) -> None:
         """Write a frame."""
         self.stream.put(number, samples, time_ms)
+        self.note_change()
 
     def put_tile(
         self, number: int, y: int, x: int, samples: NDArray[Any], time_ms: float
     ) -> None:
         """Write a part of a frame."""
         self.stream.put_tile(number, y, x, samples, time_ms)
+        self.note_change()
 
     def put_chunk(self, name: str, payload: bytes) -> None:
         """Write a chunk that is too large to keep."""
         self.stream.put_chunk(name, payload)
+        self.note_change()
 
     def frame(self, number: int) -> NDArray[Any]:
         """Return a frame; KeyError if it is not there."""
@@ -108,8 +119,13 @@ class FileTarget(ABC):
     def rollback(self) -> None:
         """Forget what was written."""
         if not self.closed:
-            self.closed = self.is_rolled_back = True
+            self._close()
+            self.is_rolled_back = True
             self._forget()
+
+    def _close(self) -> None:
+        self.closed = True
+        self._end.detach()
 
     @abstractmethod
     def _forget(self) -> None:
@@ -135,8 +151,7 @@ class NewFile(FileTarget):
     def __init__(self, path: Path, *, overwrite: bool) -> None:
         super().__init__(path)
         self._stream = FrameStream.create(path, overwrite=overwrite)
-        # Whoever forgets to finalize leaves nothing behind.
-        self._end = weakref.finalize(self, abandoned, self._stream, os.getpid())
+        self._unfinished.stream = self._stream
 
     @property
     def stream(self) -> FrameStream:
@@ -179,11 +194,9 @@ class NewFile(FileTarget):
         metadata.check()
         payloads = {**metadata.payloads(), **extra}
         self._stream.finalize(payloads, count, fill_missing=fill_missing)
-        self.closed = True
-        self._end.detach()
+        self._close()
 
     def _forget(self) -> None:
-        self._end.detach()
         self._stream.rollback()
 
 
@@ -217,9 +230,3 @@ def times_of(stream: FrameStream, known: NDArray[np.float64]) -> NDArray[np.floa
     for number, time in stream.times_ms.items():
         known[number] = time
     return known
-
-
-def abandoned(stream: FrameStream, pid: int) -> None:
-    """Remove an unfinished file, in the process that began it."""
-    if os.getpid() == pid:
-        stream.rollback()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import weakref
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -11,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from limnd2_xr.compat.limnd2.chunker import FileChunker
-from limnd2_xr.compat.limnd2.file_target import FileTarget, abandoned, times_of
+from limnd2_xr.compat.limnd2.file_target import FileTarget, times_of
 from limnd2_xr.compat.limnd2.image_input import level_of, stored_layout
 from limnd2_xr.compat.limnd2.pixels import stored_pixels
 from limnd2_xr.compat.limnd2.stores import FileStore
@@ -63,7 +61,6 @@ class GrownFile(FileTarget):
         super().__init__(path)
         self._old = FileChunker(FileStore(path))
         self._spool: FrameStream | None = None
-        self._end: weakref.finalize[Any, Any] | None = None
         try:
             self._check()
             self.attributes = self._old.imageAttributes
@@ -104,7 +101,7 @@ class GrownFile(FileTarget):
         """File beside the file, which holds what is new."""
         if self._spool is None:
             self._spool = FrameStream.create(self.path, overwrite=True)
-            self._end = weakref.finalize(self, abandoned, self._spool, os.getpid())
+            self._unfinished.stream = self._spool
             self._spool.begin(
                 self._layout, significant_bits=self._bits, level=self._level
             )
@@ -162,7 +159,7 @@ class GrownFile(FileTarget):
         self._old.finalize()
         if put or frames:
             update_chunks(self.path, put, remove, frames)
-        self.closed = True
+        self._close()
         self._remove_spool()
 
     def _metadata(
@@ -263,8 +260,6 @@ class GrownFile(FileTarget):
         self._remove_spool()
 
     def _remove_spool(self) -> None:
-        if self._end is not None:
-            self._end.detach()
         if self._spool is not None:
             self._spool.rollback()
 

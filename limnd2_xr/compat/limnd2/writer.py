@@ -38,7 +38,7 @@ class Nd2Writer:
 
     The file has its name only once `finalize` is done, which the end of a ``with`` block
     does; after an exception there is nothing of it, and a file that was there is as it
-    was.
+    was. The same is true of a writer that is forgotten, which a UserWarning tells.
 
     Parameters
     ----------

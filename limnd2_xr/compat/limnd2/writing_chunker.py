@@ -281,6 +281,7 @@ class WritingChunker(AssignedMetadata):
             self.pictureMetadata = PictureMetadata.from_lv(payload)
         else:
             self._chunks[text] = payload
+            self._target.note_change()
 
     def chunk(self, name: bytes | str) -> bytes | None:
         """Return the payload of a chunk that was stored; None if there is none.

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import gc
+import subprocess
+import sys
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -180,6 +183,7 @@ def test_more_frames_than_announced(path: Path) -> None:
     writer.imageAttributes = attributes(1)
     with pytest.raises(ValueError, match="shall have 1 frames, but there is frame 1"):
         writer.finalize()
+    writer.rollback()
 
 
 def test_loops_and_planes_have_to_fit(path: Path) -> None:
@@ -273,12 +277,75 @@ def test_an_exception_leaves_nothing(path: Path, tmp_path: Path) -> None:
     assert leftovers(tmp_path) == []
 
 
-def test_a_writer_that_is_forgotten_leaves_nothing(path: Path, tmp_path: Path) -> None:
+def test_a_writer_that_is_forgotten_leaves_nothing_and_says_so(
+    path: Path, tmp_path: Path
+) -> None:
     writer = Nd2Writer(path)
+    writer.imageAttributes = attributes(2)
+    writer.setImage(0, picture(0))
+    writer.setImage(1, picture(1))
+    assert len(leftovers(tmp_path)) == 1
+    with pytest.warns(UserWarning, match="2 frames were discarded") as told:
+        del writer
+    assert str(told[0].message).startswith(f"{path}: ")
+    assert "finalize()" in str(told[0].message)
+    assert told[0].filename == __file__
+    assert leftovers(tmp_path) == []
+
+
+def test_metadata_alone_are_discarded_with_a_warning_too(path: Path) -> None:
+    writer = Nd2Writer(path)
+    writer.setChunk("CustomData|Mine!", b"mine")
+    with pytest.warns(UserWarning, match="0 frames.*there is no file"):
+        del writer
+    write(path, attributes(1), [0])
+    writer = Nd2Writer(path, append=False)
+    writer.imageAttributes = attributes(1)
+    with pytest.warns(UserWarning, match="the file is as it was"):
+        del writer
+
+
+def forgotten(path: Path, how: str) -> None:
+    writer = Nd2Writer(path)
+    if how == "untouched":
+        return
     writer.imageAttributes = attributes(1)
     writer.setImage(0, picture(0))
-    assert len(leftovers(tmp_path)) == 1
-    del writer
+    if how == "finalized":
+        writer.finalize()
+    elif how == "rolled back":
+        writer.rollback()
+    else:
+        with pytest.raises(ZeroDivisionError), writer:
+            raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("how", ["untouched", "finalized", "rolled back", "exception"])
+def test_who_ends_a_writer_is_not_warned(
+    path: Path, how: str, recwarn: pytest.WarningsRecorder
+) -> None:
+    forgotten(path, how)
+    gc.collect()
+    assert [str(one.message) for one in recwarn] == []
+
+
+def test_a_process_that_ends_with_a_forgotten_writer_says_so(tmp_path: Path) -> None:
+    program = """if True:
+        import numpy as np
+        from limnd2_xr.compat import limnd2
+        writer = limnd2.Nd2Writer("f.nd2")
+        writer.imageAttributes = limnd2.ImageAttributes.create(8, 8, 1, 8, 1)
+        writer.setImage(0, np.zeros((8, 8), "u1"))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "UserWarning: f.nd2: " in done.stderr
+    assert "1 frame was discarded" in done.stderr
     assert leftovers(tmp_path) == []
 
 

@@ -90,6 +90,23 @@ def test_frames_are_added_and_replaced(path: Path) -> None:
     assert alone(path)
 
 
+def test_additions_that_are_forgotten_are_told(path: Path) -> None:
+    before = path.read_bytes()
+    writer = Nd2Writer(path, append=True)
+    writer.setImage(1, picture(11))
+    with pytest.warns(UserWarning, match="1 frame was discarded.*is as it was"):
+        del writer
+    writer = Nd2Writer(path, append=True)
+    writer.pictureMetadata = MetadataFactory([{"name": "new"}])()
+    with pytest.warns(UserWarning, match="0 frames were discarded.*is as it was"):
+        del writer
+    writer = Nd2Writer(path, append=True)
+    assert writer.imageAttributes.frameCount == 3
+    del writer  # it only looked
+    assert path.read_bytes() == before
+    assert alone(path)
+
+
 def test_tiles_go_into_a_copy_of_the_frame(path: Path) -> None:
     with Nd2Writer(path, append=True) as writer:
         if writer.imageAttributes.eCompression != ImageAttributesCompression.ictNone:
