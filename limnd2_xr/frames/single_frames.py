@@ -52,6 +52,8 @@ class SingleFrames:
             itemsize,
         )
         self._is_packed = layout.row_nbytes == layout.width * layout.pixel_nbytes
+        # Frames whose header was seen to be as expected.
+        self._is_sound = bytearray(len(table.numbers))
 
     def read(self, number: int, *, mapped: bool) -> NDArray[Any] | None:
         """Return a frame, None if it has to be read in another way.
@@ -71,20 +73,23 @@ class SingleFrames:
         if not self._usable:
             return None
         table, layout = self._table, self._layout
-        row = int(table.rows(np.array([number]))[0])
+        row = table.row(number)
         if row < 0 or table.nbytes[row] != layout.frame_nbytes:
             return None
         offset, nbytes = int(table.chunk_offsets[row]), layout.frame_nbytes
-        head = usual_head(table, row)
         if offset + table.header_nbytes + nbytes > self._source.size:
             return None
         start = offset + table.header_nbytes
         memory = self._source.memory() if mapped else None
         if memory is not None and self._may_stay(start, nbytes):
-            if memory[offset : offset + len(head)] != head:
-                return None
+            if not self._is_sound[row]:
+                head = usual_head(table, row)
+                if memory[offset : offset + len(head)] != head:
+                    return None
+                self._is_sound[row] = True
             self._source.announce(start, nbytes)
             return self._delivered(memory, start)
+        head = usual_head(table, row)
         before = bytearray(table.header_nbytes)
         if self._is_packed and layout.components == 1:
             out = new_array(layout.frame_shape, layout.dtype)

@@ -264,10 +264,14 @@ def test_frames_are_counted_where_the_attributes_are_lost() -> None:
     with dataset:
         assert len(told) == 1
         assert dataset.nd2.metadata.attributes.sequence_count == 12
-    with pytest.warns(limnd2_xr.Nd2Warning), limnd2.Nd2Reader(data) as reader:
+    with pytest.warns(Nd2Warning, match="attributes are lost"):
+        opened_by_limnd2 = limnd2.Nd2Reader(data)
+    with opened_by_limnd2 as reader:
         assert reader.imageAttributes.frameCount == 12
         assert len(reader.generateLoopIndexes()) == 12
-    with pytest.warns(limnd2_xr.Nd2Warning), nd2.ND2File(io.BytesIO(data)) as facade:
+    with pytest.warns(Nd2Warning, match="attributes are lost"):
+        opened_by_nd2 = nd2.ND2File(io.BytesIO(data))
+    with opened_by_nd2 as facade:
         assert facade.attributes.sequenceCount == 12
 
 

@@ -96,7 +96,7 @@ def read_frames(store: FrameStore, numbers: NDArray[np.int64]) -> NDArray[Any]:
     Components of a pixel lie side by side in memory, as in arrays of nd2.
     """
     layout = store.table.layout
-    if is_legacy(store.document):
+    if layout.components == 1 or is_legacy(store.document):
         return store.read_frames(numbers)
     shape = (layout.height, layout.width, layout.channels, layout.samples)
     pixels = store.read_stored(numbers).reshape(len(numbers), *shape)
