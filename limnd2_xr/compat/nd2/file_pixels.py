@@ -139,13 +139,13 @@ class FilePixels(FileState):
         ValueError
             If the file is closed.
         """
-        number = np.array([int(frame_index)])
-        store = self._readable()
-        if number[0] < 0 or (
-            number[0] >= store.table.n_frames and store.table.rows(number)[0] < 0
+        number, store = int(frame_index), self._readable()
+        if number < 0 or (
+            number >= store.table.n_frames and store.table.row(number) < 0
         ):
             raise IndexError(f"Frame out of range: {frame_index}")
-        return read_frames(store, number).reshape(self._layout.frame_shape)
+        pixels = read_frames(store, np.array([number]))
+        return pixels.reshape(self._layout.frame_shape)
 
     def _readable(self) -> FrameStore:
         if self.closed:
