@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from limnd2_xr.arrays.dataset import dataset_of, remember_opening
+from limnd2_xr.compat.nd2.loops import experiment_of
+from limnd2_xr.compat.nd2.structures import XYPosLoop
 
 if TYPE_CHECKING:
     import os
@@ -17,10 +20,12 @@ if TYPE_CHECKING:
     from ome_types import OME
 
     from limnd2_xr.compat.nd2.session import Session
+    from limnd2_xr.frames.store import StoreState
 
 __all__ = ["ome_metadata", "write_ome_zarr", "write_tiff"]
 
 _BACKENDS: Final = ("zarr", "tensorstore", "auto")
+_WELL: Final = re.compile(r"[A-Z]+0*[1-9][0-9]*")
 
 
 @contextmanager
@@ -120,7 +125,7 @@ def write_ome_zarr(
         raise ValueError(f"backend must be one of {_BACKENDS}, not {backend!r}")
     with _dataset(session) as dataset:
         count = dataset.sizes.get("P", 1)
-        if position is not None and not 0 <= position < count:
+        if position is not None and not -count <= position < count:
             raise IndexError(
                 f"Position {position} out of range. File has {count} positions."
             )
@@ -131,15 +136,31 @@ def write_ome_zarr(
             shards=_by_dim(shard_shape, dims),
         )
         to_ome_zarr(
-            dataset,
+            _with_wells(dataset, session.state) if position is None else dataset,
             dest,
             labels=include_labels,
             options=options,
-            positions=position,
+            positions=None if position is None else position % count,
             overwrite=overwrite,
             progress=progress,
         )
     return Path(dest)
+
+
+def _with_wells(dataset: xr.Dataset, state: StoreState) -> xr.Dataset:
+    """Add the wells that positions are in by their names: if all are of the form A1."""
+    if dataset.sizes.get("P", 1) == 1 or "well" in dataset.coords:
+        return dataset
+    loops = experiment_of(state)
+    names = [
+        point.name or ""
+        for loop in loops
+        if isinstance(loop, XYPosLoop)
+        for point in loop.parameters.points
+    ][: dataset.sizes["P"]]
+    if len(names) < dataset.sizes["P"] or not all(map(_WELL.fullmatch, names)):
+        return dataset
+    return dataset.assign_coords(well=("P", names))
 
 
 def _by_dim(shape: Any, dims: Sequence[str]) -> dict[str, int] | None:

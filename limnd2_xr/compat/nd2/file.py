@@ -85,7 +85,7 @@ class ND2File(FilePixels):
             Leave out axes of length 1. Otherwise those that `sizes` lacks come first, in
             the order P, T, Z, C, Y, X.
         position
-            Number or name of one stage position.
+            Number or name of one stage position; negative numbers count from the end.
         copy
             Without effect.
         """
@@ -300,7 +300,8 @@ class ND2File(FilePixels):
         progress
             Show a bar.
         position
-            Number of the one stage position to write; None for all.
+            Number of the one stage position to write, negative ones count from the end;
+            None for all: as a plate if all have names of the form ``A1``.
         force_series, include_all_metadata
             Accepted and without effect.
         include_labels

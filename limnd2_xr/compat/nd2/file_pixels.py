@@ -93,7 +93,8 @@ class FilePixels(FileState):
         Parameters
         ----------
         position
-            Number or name of the position; its axis stays, with length 1.
+            Number or name of the position, negative numbers count from the end; its axis
+            stays, with length 1.
 
         Returns
         -------

@@ -115,7 +115,7 @@ def xarray_array(
 
 
 def position_index(file: FilePixels, position: int | str) -> int:
-    """Return the number of a stage position.
+    """Return the number of a stage position; negative ones count from the end.
 
     Raises
     ------
@@ -130,13 +130,13 @@ def position_index(file: FilePixels, position: int | str) -> int:
             raise ValueError(f"{position!r} is not a valid position name")
         position = names.index(position)
     count = file.sizes.get(AXIS.POSITION, 1)
-    if not 0 <= position < count:
+    if not -count <= position < count:
         plural = "s" if count > 1 else ""
         raise IndexError(
             f"Position {position} is out of range. "
             f"Only {count} position{plural} available"
         )
-    return position
+    return position % count
 
 
 def coords_of(file: ND2File, *, squeeze: bool) -> dict[str, Any]:

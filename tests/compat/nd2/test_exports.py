@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import nd2 as real
@@ -11,6 +13,7 @@ import tifffile
 import zarr
 
 from limnd2_xr.compat import nd2
+from limnd2_xr.testing.contents import contents
 from limnd2_xr.testing.synthetic import (
     ChannelSpec,
     Point,
@@ -105,8 +108,10 @@ def test_zarr_has_the_same_pixels(path: Path, tmp_path: Path) -> None:
         made = opened.write_ome_zarr(tmp_path / "all.zarr", chunk_shape=(1, 24, 32))
         one = opened.write_ome_zarr(tmp_path / "one.zarr", position=1)
         pixels = opened.asarray()
-        with pytest.raises(IndexError, match="Position 2 out of range"):
-            opened.write_ome_zarr(tmp_path / "x.zarr", position=2)
+        last = opened.write_ome_zarr(tmp_path / "last.zarr", position=-1)
+        for wrong in (2, -3):
+            with pytest.raises(IndexError, match=f"Position {wrong} out of range"):
+                opened.write_ome_zarr(tmp_path / "x.zarr", position=wrong)
         with pytest.raises(ValueError, match=r"Only version '0\.5'"):
             opened.write_ome_zarr(tmp_path / "x.zarr", version="0.4")  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="backend must be one of"):
@@ -123,7 +128,73 @@ def test_zarr_has_the_same_pixels(path: Path, tmp_path: Path) -> None:
         expected = pixels[:, p].transpose(0, 2, 1, 3, 4)
         np.testing.assert_array_equal(np.asarray(array[:]), expected)
         assert array.chunks[-3:] == (1, 24, 32)
+    final = zarr.open_array(f"{last}/0", mode="r")
+    np.testing.assert_array_equal(
+        np.asarray(final[:]), pixels[:, 1].transpose(0, 2, 1, 3, 4)
+    )
     first = zarr.open_array(f"{one}/0", mode="r")
     np.testing.assert_array_equal(
         np.asarray(first[:]), pixels[:, 0].transpose(0, 2, 1, 3, 4)
     )
+
+
+def wells(*names: str) -> tuple[Point, ...]:
+    return tuple(Point(float(i), 2.0, name=name) for i, name in enumerate(names))
+
+
+@pytest.mark.parametrize(
+    "loops",
+    [
+        (PositionLoop(wells("A1", "B02", "A12")),),
+        (TimeLoop(2), PositionLoop(wells("A1", "B02", "A12"))),
+    ],
+    ids=["positions", "times and positions"],
+)
+def test_positions_named_like_wells_are_a_plate(
+    loops: tuple[Any, ...], tmp_path: Path
+) -> None:
+    spec = SyntheticSpec(loops=loops, width=16, height=12)
+    n = len(build(spec).frames)
+    spec = replace(spec, times_ms=3.0 + 10.0 * np.arange(n))
+    spec = replace(spec, extra_chunks=contents(spec))
+    path = build(spec).save(tmp_path / "p.nd2")
+    found, expected = {}, {}
+    for module, into in ((nd2, found), (real, expected)):
+        dest = tmp_path / f"{module.__name__}.zarr"
+        with module.ND2File(path) as opened:
+            opened.write_ome_zarr(dest, include_labels=module is nd2)
+        root = zarr.open_group(dest, mode="r")
+        plate: Any = root.attrs["ome"]
+        into["wells"] = sorted(well["path"] for well in plate["plate"]["wells"])
+        into["pixels"] = [
+            np.squeeze(np.asarray(zarr.open_array(f"{dest}/{at}/0/0", mode="r")[:]))
+            for at in into["wells"]
+        ]
+    assert found["wells"] == expected["wells"] == ["A/1", "A/12", "B/2"]
+    np.testing.assert_array_equal(found["pixels"], expected["pixels"])
+    labels = tmp_path / f"{nd2.__name__}.zarr" / "B" / "2" / "0" / "labels"
+    assert (labels / "zarr.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("names", "images"),
+    [
+        (("A1", "B2", "A1"), ["A/1/0", "A/1/1", "B/2/0"]),
+        (("A1", "b2"), ["0", "1"]),
+        (("A1", "B0"), ["0", "1"]),
+        (("A1", "B2\n"), ["0", "1"]),
+        (("A1",), [""]),
+    ],
+)
+def test_what_names_make_a_plate(
+    names: tuple[str, ...], images: list[str], tmp_path: Path
+) -> None:
+    spec = SyntheticSpec(loops=(PositionLoop(wells(*names)),), width=16, height=12)
+    with nd2.ND2File(build(spec).save(tmp_path / "p.nd2")) as opened:
+        made = opened.write_ome_zarr(tmp_path / "p.zarr")
+    found = sorted(
+        str(path.parent.parent.relative_to(made).as_posix()).removeprefix(".")
+        for path in made.rglob("0/zarr.json")
+        if json.loads(path.read_text())["node_type"] == "array"
+    )
+    assert found == images

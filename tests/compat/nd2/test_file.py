@@ -73,10 +73,14 @@ def test_positions_are_chosen_by_number_and_name(file: nd2.ND2File) -> None:
     np.testing.assert_array_equal(file.asarray("XYPos:2"), whole[:, 2:])
     with pytest.raises(ValueError, match="'Z' is not a valid position name"):
         file.asarray("Z")
-    for wrong in (3, -1):
+    np.testing.assert_array_equal(file.asarray(-1), whole[:, 2:])
+    for wrong in (3, -4):
         with pytest.raises(IndexError, match="Only 3 positions available"):
             file.asarray(wrong)
     for delayed in (True, False):
+        last = file.to_xarray(delayed=delayed, position=-1)
+        assert last["P"].item() == "XYPos:2"
+        np.testing.assert_array_equal(last.values, whole[:, 2])
         one = file.to_xarray(delayed=delayed, position="B")
         assert one["P"].item() == "B"
         np.testing.assert_array_equal(one.values, whole[:, 1])
