@@ -9,13 +9,13 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from importlib.abc import Loader, MetaPathFinder
+from importlib.abc import InspectLoader, MetaPathFinder
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from importlib.machinery import ModuleSpec
-    from types import ModuleType
+    from types import CodeType, ModuleType
 
 __all__ = ["install", "uninstall"]
 
@@ -108,7 +108,7 @@ def _modules_of(name: str) -> dict[str, ModuleType]:
     }
 
 
-class _Installed(MetaPathFinder, Loader):
+class _Installed(MetaPathFinder, InspectLoader):
     """Finds the modules of a drop-in under the names that the package has for them."""
 
     def __init__(
@@ -143,6 +143,24 @@ class _Installed(MetaPathFinder, Loader):
     def exec_module(self, module: ModuleType) -> None:
         """Leave the module as it is: it has been loaded."""
         module.__spec__ = self._own.pop(module.__name__)
+
+    def is_package(self, fullname: str) -> bool:
+        """Say whether a module has modules within."""
+        return self._loader(fullname).is_package(self._ours(fullname))
+
+    def get_code(self, fullname: str) -> CodeType | None:
+        """Return what ``python -m nd2.index`` runs."""
+        return self._loader(fullname).get_code(self._ours(fullname))
+
+    def get_source(self, fullname: str) -> str | None:
+        """Return the text of a module."""
+        return self._loader(fullname).get_source(self._ours(fullname))
+
+    def _loader(self, fullname: str) -> InspectLoader:
+        spec = importlib.util.find_spec(self._ours(fullname))
+        if spec is None or not isinstance(spec.loader, InspectLoader):
+            raise ImportError(f"no module {fullname!r}", name=fullname)
+        return spec.loader
 
     def _ours(self, fullname: str) -> str:
         rest = fullname.removeprefix(f"{self._name}.")

@@ -83,6 +83,28 @@ def loaded(script: str, path: str) -> Any:
     return names["found"]
 
 
+COMMAND = """
+    import runpy, sys, unittest.mock
+    from limnd2_xr.compat import install
+    install("nd2", force=True)
+    with unittest.mock.patch.object(sys, "argv", ["nd2.index", path, "-f", "json"]):
+        runpy.run_module("nd2.index", run_name="__main__")
+    import inspect, nd2.jobs
+    found = inspect.getsource(nd2.jobs), nd2.jobs.__path__
+"""
+
+
+def test_its_modules_run_as_commands(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build(SyntheticSpec(width=8, height=6)).save(tmp_path / "a.nd2")
+    source, places = loaded(COMMAND, str(tmp_path))
+    [row] = json.loads(capsys.readouterr().out)
+    assert (row["name"], row["shape"]) == ("a.nd2", [6, 8])
+    assert source
+    assert len(places) == 1
+
+
 BIOIO = """
     import hashlib, json, sys
     import numpy as np
