@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
+from numpy.typing import NDArray  # noqa: TC002 - for typing.get_type_hints
 
 from limnd2_xr.arrays.labels import layers_of
 from limnd2_xr.frames.mask_reading import read_masks
 from limnd2_xr.model.channel_tree import stored_color
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from limnd2_xr.frames.store import FrameStore
     from limnd2_xr.model.layers import BinaryLayer as StoredLayer
 

@@ -68,6 +68,21 @@ class ND2File(FilePixels):
     {'T': 3, 'Y': 6, 'X': 8} (3, 6, 8)
     """
 
+    def __init__(
+        self,
+        path: Any,
+        *,
+        validate_frames: bool = False,
+        search_window: int = 100,
+        storage_options: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(
+            path,
+            validate_frames=validate_frames,
+            search_window=search_window,
+            storage_options=storage_options,
+        )
+
     def to_xarray(
         self,
         delayed: bool = True,

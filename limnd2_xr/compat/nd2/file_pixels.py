@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, SupportsInt
 
 import numpy as np
+from numpy.typing import NDArray  # noqa: TC002 - for typing.get_type_hints
 
 from limnd2_xr.compat.nd2.axis import AXIS, VoxelSize
 from limnd2_xr.compat.nd2.file_state import FileState
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import dask.array as da
-    from numpy.typing import NDArray
 
     from limnd2_xr.compat.nd2 import structures
     from limnd2_xr.frames.store import FrameStore

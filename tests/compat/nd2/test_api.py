@@ -7,7 +7,7 @@ import enum
 import importlib
 import inspect
 import io
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 import nd2
 import nd2.index
@@ -75,6 +75,37 @@ def test_methods_take_the_same(name: str) -> None:
         added = found.pop()
         assert added == ("chunks", inspect.Parameter.KEYWORD_ONLY, "'auto'")
     assert found == expected
+
+
+def hinted(module: Any) -> set[str]:
+    """Names whose annotations programs can look up."""
+    found = set()
+    members = {name: getattr(module.ND2File, name) for name in dir(module.ND2File)}
+    members |= {name: getattr(module, name) for name in module.__all__}
+    for name, member in members.items():
+        try:
+            get_type_hints(getattr(member, "fget", member))
+        except (NameError, TypeError):  # the latter of what is no function
+            continue
+        found.add(name)
+    return found
+
+
+def test_annotations_can_be_looked_up() -> None:
+    public = {name for name in hinted(nd2) if not name.startswith("_")}
+    assert "asarray" in public
+    assert public <= hinted(ours)
+    assert {"read_frame", "BinaryLayer", "imread"} <= hinted(ours)
+
+
+def test_errors_of_arguments_name_the_class() -> None:
+    wrong: list[Any] = [
+        lambda: ours.ND2File("a.nd2", True),  # type: ignore[misc]
+        lambda: ours.ND2File("a.nd2", read_using_sdk=True),  # type: ignore[call-arg]
+    ]
+    for call in wrong:
+        with pytest.raises(TypeError, match=r"^ND2File\.__init__\(\)"):
+            call()
 
 
 def test_what_is_a_property_is_one_here() -> None:
