@@ -12,7 +12,7 @@ import numpy as np
 
 from limnd2_xr.errors import UnsupportedDtype
 from limnd2_xr.frames.layout import PixelLayout
-from limnd2_xr.frames.packing import check_dtype
+from limnd2_xr.frames.packing import check_dtype, check_values
 from limnd2_xr.model.attributes import Attributes
 
 if TYPE_CHECKING:
@@ -78,6 +78,8 @@ def stored_image(
     data: ArrayLike,
     attributes: ImageAttributes,
     shape: tuple[int, int] | None = None,
+    *,
+    number: int = 0,
 ) -> NDArray[Any]:
     """Return an image as samples of a file.
 
@@ -89,6 +91,8 @@ def stored_image(
         Of the file.
     shape
         Rows and columns; by default those of the file.
+    number
+        Of the frame, for messages.
 
     Returns
     -------
@@ -98,7 +102,8 @@ def stored_image(
     Raises
     ------
     ValueError
-        If the shape is another one, or a value cannot be stored as it is.
+        If the shape is another one, or a value cannot be stored as it is: so are those
+        that are not finite, which `write_nd2` of this package refuses, too.
     """
     array = np.asarray(data)
     components = attributes.componentCount
@@ -110,8 +115,10 @@ def stored_image(
             f"an image of shape {array.shape} for frames of shape {wanted}: it is not "
             "repeated, and no component is left out"
         )
-    samples = _converted(array, np.dtype(attributes.dtype), attributes.uiBpcSignificant)
-    return samples.transpose(2, 0, 1)
+    dtype, bits = np.dtype(attributes.dtype), attributes.uiBpcSignificant
+    if dtype.kind == array.dtype.kind == "f":
+        check_values(array.transpose(2, 0, 1)[np.newaxis], bits, [number])
+    return _converted(array, dtype, bits).transpose(2, 0, 1)
 
 
 def _converted(array: NDArray[Any], dtype: np.dtype[Any], bits: int) -> NDArray[Any]:
@@ -144,9 +151,14 @@ def _as_float(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     with np.errstate(over="ignore", invalid="ignore"):
         made = array.astype(dtype, copy=False)
         same = made is array or bool((made == array).all())
-    if not same:
+    if same:
+        return made
+    if not np.isfinite(made).all():
         raise ValueError(
-            f"{array.dtype} values cannot be stored as {dtype} without a change: convert "
-            f'them with .astype("{dtype}") if that may be'
+            f"{array.dtype} values beyond {np.finfo(dtype).max:.3g} cannot be stored as "
+            f"{dtype}: scale them before"
         )
-    return made
+    raise ValueError(
+        f"{array.dtype} values cannot be stored as {dtype} without a change: convert "
+        f'them with .astype("{dtype}") if that may be'
+    )

@@ -108,7 +108,7 @@ class WritingChunker(AssignedMetadata):
             If the image has another shape, or a value cannot be stored as it is.
         """
         number = self._number(seqindex)
-        samples = stored_image(image, self.imageAttributes)
+        samples = stored_image(image, self.imageAttributes, number=number)
         self._drop_copies(number)
         self._target.put(number, samples, _time(acqtime))
 
@@ -146,7 +146,8 @@ class WritingChunker(AssignedMetadata):
             raise ValueError(
                 f"a tile of shape {samples.shape} instead of rows, columns, components"
             )
-        given = stored_image(samples, self.imageAttributes, samples.shape[:2])
+        shape = samples.shape[:2]
+        given = stored_image(samples, self.imageAttributes, shape, number=number)
         self._drop_copies(number)
         self._target.put_tile(number, top, left, given, _time(acqtime))
 
@@ -172,7 +173,7 @@ class WritingChunker(AssignedMetadata):
         number = self._number(seqindex)
         layout = level_layout(self._layout(), operator.index(downsample_level))
         shape = layout.height, layout.width
-        samples = stored_image(image, self.imageAttributes, shape)
+        samples = stored_image(image, self.imageAttributes, shape, number=number)
         self._put_copy(number, operator.index(downsample_level), samples)
 
     def generateAndSetDownsampledImages(
@@ -191,7 +192,7 @@ class WritingChunker(AssignedMetadata):
         if image is None:
             samples = self._target.frame(number)
         else:
-            samples = stored_image(image, self.imageAttributes)
+            samples = stored_image(image, self.imageAttributes, number=number)
         for level, copy in smaller_copies(samples, self._layout()):
             self._put_copy(number, level.level, copy)
 

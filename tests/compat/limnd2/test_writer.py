@@ -337,7 +337,7 @@ def test_a_process_that_ends_with_a_forgotten_writer_says_so(tmp_path: Path) -> 
         writer.imageAttributes = limnd2.ImageAttributes.create(8, 8, 1, 8, 1)
         writer.setImage(0, np.zeros((8, 8), "u1"))
     """
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603 - the program is the one above
         [sys.executable, "-c", program],
         cwd=tmp_path,
         capture_output=True,

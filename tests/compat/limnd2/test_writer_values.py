@@ -81,6 +81,55 @@ def test_the_range_is_told(path: Path) -> None:
         writer.rollback()
 
 
+NOT_FINITE: list[tuple[Any, str]] = [
+    (np.full((H, W, 2), np.nan, "float32"), r"frame 0: nan at channel 0, Y 0, X 0"),
+    (np.full((H, W, 2), np.nan, "float64"), r"frame 0: nan at channel 0, Y 0, X 0"),
+    (np.full((H, W, 2), -np.inf, "float64"), r"frame 0: -inf at channel 0, Y 0, X 0"),
+    (
+        np.where(np.eye(H, W) > 0, np.inf, 0.5)[:, :, None].repeat(2, 2),
+        r"inf at channel 0",
+    ),
+]
+
+
+@pytest.mark.parametrize(("data", "message"), NOT_FINITE)
+def test_floats_that_are_not_finite_are_refused_as_such(
+    path: Path, data: Any, message: str
+) -> None:
+    with Nd2Writer(path) as writer:
+        writer.imageAttributes = attributes(1, bits=32)
+        with pytest.raises(ValueError, match=message + r".*nan_to_num") as told:
+            writer.setImage(0, data)
+        with pytest.raises(ValueError, match="is not finite"):
+            writer.setImageTile(0, 0, 0, data[:3, :4])
+        writer.rollback()
+    assert "astype" not in str(told.value)
+
+
+def test_the_frame_that_is_not_finite_is_named(path: Path) -> None:
+    data = np.full((H, W, 2), 0.1)  # which float32 does not hold, either
+    data[3, 4, 1] = np.nan
+    with Nd2Writer(path) as writer:
+        writer.imageAttributes = attributes(2, bits=32)
+        with pytest.raises(ValueError, match="^frame 1: nan at channel 1, Y 3, X 4 is"):
+            writer.setImage(1, data)
+        with pytest.raises(ValueError, match="^frame 1: nan at channel 1, Y 3, X 4 is"):
+            writer.chunker.setDownsampledImage(
+                1, data[: H // 2, : W // 2].astype("f4"), downsample_level=1
+            )
+        writer.rollback()
+
+
+def test_floats_that_are_too_large_are_not_to_be_cast(path: Path) -> None:
+    with Nd2Writer(path) as writer:
+        writer.imageAttributes = attributes(1, bits=32)
+        with pytest.raises(ValueError, match=r"beyond 3\.4e\+38 .* scale them"):
+            writer.setImage(0, np.full((H, W, 2), 1e300))
+        with pytest.raises(ValueError, match=r'with \.astype\("float32"\)'):
+            writer.setImage(0, np.full((H, W, 2), 0.1))
+        writer.rollback()
+
+
 EXACT: list[tuple[int, Any]] = [
     (16, np.full((H, W, 2), 65535, "int64")),
     (16, np.full((H, W, 2), 7.0)),
