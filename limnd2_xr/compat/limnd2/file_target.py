@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import weakref
 from abc import ABC, abstractmethod
@@ -140,7 +141,7 @@ class NewFile(FileTarget):
     path
         Name of the file to be.
     overwrite
-        Whether a file of that name may be replaced then.
+        Whether a file of that name may be replaced then; an empty one always may.
 
     Raises
     ------
@@ -150,6 +151,9 @@ class NewFile(FileTarget):
 
     def __init__(self, path: Path, *, overwrite: bool) -> None:
         super().__init__(path)
+        self._overwrite = overwrite
+        self._was_empty = not overwrite and _is_empty(path)
+        overwrite = overwrite or self._was_empty
         self._stream = FrameStream.create(path, overwrite=overwrite)
         self._unfinished.stream = self._stream
 
@@ -178,7 +182,13 @@ class NewFile(FileTarget):
         *,
         fill_missing: bool,
     ) -> None:
-        """Check everything, write it, and give the file its name."""
+        """Check everything, write it, and give the file its name.
+
+        Raises
+        ------
+        FileExistsError
+            If another file has the name meanwhile, and shall not be replaced.
+        """
         if attributes is None:
             raise RuntimeError(f"Missing ImageAttributes: {self.name} is not written")
         count = attributes.uiSequenceCount
@@ -193,11 +203,33 @@ class NewFile(FileTarget):
         )
         metadata.check()
         payloads = {**metadata.payloads(), **extra}
-        self._stream.finalize(payloads, count, fill_missing=fill_missing)
+        self._check_free()
+        try:
+            self._stream.finalize(payloads, count, fill_missing=fill_missing)
+        except FileExistsError as error:
+            raise self._taken() from error
         self._close()
+
+    def _check_free(self) -> None:
+        """Refuse a file that appeared, while it still can be moved away."""
+        if self._overwrite or (self._was_empty and _is_empty(self.path)):
+            return
+        if self.path.exists():
+            raise self._taken()
+
+    def _taken(self) -> FileExistsError:
+        return FileExistsError(
+            errno.EEXIST,
+            "the file appeared while this one was being written; append=False replaces it",
+            self.name,
+        )
 
     def _forget(self) -> None:
         self._stream.rollback()
+
+
+def _is_empty(path: Path) -> bool:
+    return path.is_file() and not path.stat().st_size
 
 
 def written_experiment(

@@ -58,7 +58,8 @@ class Nd2Writer:
     Raises
     ------
     FileExistsError
-        If there is a file, and `append` is None.
+        If there is a file, and `append` is None; of `finalize`, if one appeared
+        meanwhile. An empty file is none.
     FileNotFoundError
         If there is none, and `append` is True.
     NotNd2Format
@@ -320,7 +321,7 @@ def _target(path: Path, *, append: bool | None) -> FileTarget:
             "the file exists: append=True adds to it, append=False replaces it",
             str(path),
         )
-    return NewFile(path, overwrite=append is False or not nbytes)
+    return NewFile(path, overwrite=append is False)
 
 
 def _check_is_nd2(path: Path) -> None:

@@ -245,6 +245,47 @@ def test_an_existing_file_is_not_touched_unless_asked(
     assert leftovers(tmp_path) == ["out.nd2"]
 
 
+@pytest.mark.parametrize("is_reserved", [False, True], ids=["new", "empty"])
+def test_of_two_writers_of_one_new_file_the_first_to_finish_has_it(
+    path: Path, tmp_path: Path, is_reserved: bool
+) -> None:
+    if is_reserved:
+        path.touch()
+    writers = [Nd2Writer(path) for _ in range(2)]
+    for number, writer in enumerate(writers):
+        writer.imageAttributes = attributes(1)
+        writer.setImage(0, picture(number))
+    first, second = writers
+    second.finalize()
+    for _ in range(2):
+        with pytest.raises(FileExistsError, match="append=False replaces it") as told:
+            first.finalize()
+    assert told.value.filename == str(path)
+    with Nd2Reader(path) as reader:
+        assert np.array_equal(reader.image(0), picture(1))
+    path.rename(tmp_path / "other.nd2")
+    first.finalize()
+    with Nd2Reader(path) as reader:
+        assert np.array_equal(reader.image(0), picture(0))
+    assert leftovers(tmp_path) == ["other.nd2", "out.nd2"]
+
+
+def test_a_file_that_appears_at_the_last_moment_is_kept(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = PartialFile.commit
+
+    def late(partial: PartialFile) -> None:
+        path.write_bytes(b"somebody else's")
+        commit(partial)
+
+    monkeypatch.setattr(PartialFile, "commit", late)
+    with pytest.raises(FileExistsError, match="append=False replaces it"):
+        write(path, attributes(1), [0])
+    assert path.read_bytes() == b"somebody else's"
+    assert leftovers(tmp_path) == ["out.nd2"]
+
+
 def test_files_of_something_else(path: Path) -> None:
     path.write_bytes(b"garbage" * 100)
     for append in (None, True):
