@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from limnd2_xr.compat.limnd2.picture_enums import PicturePlaneModalityFlags
 from limnd2_xr.compat.limnd2.stored_struct import StoredStruct, record, struct, structs
 from limnd2_xr.model.wavelengths import wavelengths
 from limnd2_xr.variants.tree import LvType
+
+if TYPE_CHECKING:
+    from limnd2_xr.variants.tree import Level
 
 __all__ = [
     "CameraSetting",
@@ -346,7 +349,8 @@ class PictureMetadataPicturePlanes(StoredStruct):
     sDescription: str = record(_TEXT, "")
     eRepresentation: int = record(_U32, 0)
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, _stored: Level | None) -> None:
+        super().__post_init__(_stored)
         numbered = [
             plane if plane.index == i else replace(plane, index=i)
             for i, plane in enumerate(self.sPlaneNew)

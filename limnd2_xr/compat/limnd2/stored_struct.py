@@ -9,7 +9,7 @@ and is written to another loses nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import MISSING, Field, InitVar, dataclass, field, fields
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
@@ -99,8 +99,16 @@ class StoredStruct(Mapping[str, Any]):
     absent: ClassVar[frozenset[str]] = frozenset()
     """Attributes that are None where the file lacks them, and else as it has them."""
 
-    _stored: Level | None = field(default=None, repr=False, compare=False)
-    """What the struct was made from."""
+    # What the struct was made from. No field: `asdict` shows what the class names, and
+    # `replace`, which takes the values of such arguments from the attribute, keeps it.
+    _stored: InitVar[Level | None] = None
+
+    def __post_init__(self, _stored: Level | None) -> None:
+        object.__setattr__(self, "_stored", _stored)
+
+    def _tree(self) -> Level | None:
+        """Return what the struct was made from."""
+        return self.__dict__.get("_stored")
 
     @classmethod
     def from_var(cls, tree: Level) -> Self:
@@ -140,7 +148,7 @@ class StoredStruct(Mapping[str, Any]):
         """Return the struct as a tree: stored tags in their order, then the others."""
         out = Level()
         own = {entry.name: entry for entry in _entries(type(self))}
-        stored = self._stored
+        stored = self._tree()
         if stored is not None:
             last = {name: at for at, name in enumerate(stored.names)}
             for at, name in enumerate(stored.names):
@@ -165,15 +173,17 @@ class StoredStruct(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         if name in _names(type(self)):
             return getattr(self, name)
-        if self._stored is not None:
-            return _shown(self._stored[name])
+        stored = self._tree()
+        if stored is not None:
+            return _shown(stored[name])
         raise KeyError(name)
 
     def __iter__(self) -> Iterator[str]:
         yield from _names(type(self))
-        if self._stored is not None:
+        stored = self._tree()
+        if stored is not None:
             seen = set(_names(type(self)))
-            for name in self._stored.names:
+            for name in stored.names:
                 if name not in seen:
                     seen.add(name)
                     yield name
@@ -185,7 +195,7 @@ class StoredStruct(Mapping[str, Any]):
 
         def __getattr__(self, name: str) -> Any:
             """Return a stored tag that has no field."""
-            stored = self.__dict__.get("_stored")
+            stored = self._tree()
             if stored is not None and not name.startswith("_") and name in stored:
                 return _shown(stored[name])
             if name in type(self).absent:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import pickle
-from dataclasses import FrozenInstanceError, dataclass, replace
+from dataclasses import FrozenInstanceError, asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -134,6 +136,45 @@ def test_structs_travel_between_processes(each_real: Path) -> None:
         again = pickle.loads(pickle.dumps(found))
         assert again == found
         assert found is None or again.to_lv() == found.to_lv()
+
+
+@pytest.mark.realdata
+def test_structs_are_plain_dataclasses(each_real: Path) -> None:
+    with limnd2.Nd2Reader(each_real) as reader:
+        parts: list[Any] = [
+            *(reader.imageAttributes, reader.pictureMetadata, reader.experiment),
+            *(reader.imageTextInfo, reader.appInfo),
+        ]
+    for part in parts:
+        if part is None:
+            continue
+        names = [entry.name for entry in fields(part)]
+        assert not [name for name in names if name.startswith("_")]
+        plain = asdict(part)
+        assert list(plain) == names
+        assert not levels_in(plain)
+        json.dumps(plain, default=bytes.hex)
+
+
+def levels_in(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(levels_in, value.values()))
+    if isinstance(value, list):
+        return any(map(levels_in, value))
+    return isinstance(value, Level)
+
+
+@pytest.mark.realdata
+def test_copies_keep_the_tags_that_nobody_knows(each_real: Path) -> None:
+    with limnd2.Nd2Reader(each_real) as reader:
+        picture = reader.pictureMetadata
+    for again in (copy.copy(picture), copy.deepcopy(picture), replace(picture)):
+        assert again == picture
+        assert again.to_lv() == picture.to_lv()
+    json.dumps(asdict(ImageAttributes.create(4, 5, 1, 8, 1)))
+    assert "_stored" not in repr(picture)
+    with pytest.raises(FrozenInstanceError):
+        picture.dZoom = 2.0  # type: ignore[misc]
 
 
 def test_a_value_keeps_the_type_that_is_stored() -> None:
