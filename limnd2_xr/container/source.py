@@ -195,6 +195,10 @@ class SourceSpec:
         content = id(self.content) if self.kind == "object" else self.content
         return hash((self.kind, self.location, content))
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> SourceSpec:
+        # It does not change; and an open file object has no copy.
+        return self
+
     def __reduce__(self) -> tuple[Callable[..., SourceSpec], tuple[Any, ...]]:
         if self.kind == "object":
             raise TypeError(

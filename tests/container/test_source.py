@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import os
 import pickle
@@ -496,6 +497,7 @@ class TestSourceSpec:
             assert spec.stamp().size == len(DATA)
             with pytest.raises(TypeError, match=r"data\.bin.* cannot be pickled"):
                 pickle.dumps(spec)
+            assert copy.deepcopy({"source": spec}) == {"source": spec}
 
     @pytest.mark.parametrize("obj", [None, 3, b"a".__len__, ["a.nd2"], object()])
     def test_other_things(self, obj: Any) -> None:
