@@ -46,9 +46,40 @@ def ome_metadata(
 
     with _dataset(session) as dataset:
         ome = to_ome(dataset, annotations=include_unstructured)
+    _name_as_nd2(ome, session)
     if tiff_file_name is not None:
         _refer_to_pages(ome, tiff_file_name)
     return ome
+
+
+def _name_as_nd2(ome: OME, session: Session) -> None:
+    """Call images and give times of planes as nd2 does: by their position, and in ms."""
+    from ome_types.model import UnitsTime
+
+    names = _position_names(session.state)
+    if len(names) != len(ome.images):
+        names = [""] * len(ome.images)
+    stem = Path(session.path or "").stem
+    for number, (image, name) in enumerate(zip(ome.images, names, strict=True)):
+        series = f" (Series {number})" if len(ome.images) > 1 else ""
+        image.name = name or stem + series or image.name
+        for plane in image.pixels.planes:
+            if plane.delta_t is not None:
+                plane.delta_t = round(plane.delta_t * 1000, 6)
+            if plane.exposure_time is not None:
+                plane.exposure_time = round(plane.exposure_time * 1000, 9)
+            plane.delta_t_unit = plane.exposure_time_unit = UnitsTime.MILLISECOND
+
+
+def _position_names(state: StoreState) -> list[str]:
+    """Names of all stage positions, ``""`` for those without."""
+    points = [
+        point
+        for loop in experiment_of(state)
+        if isinstance(loop, XYPosLoop)
+        for point in loop.parameters.points
+    ]
+    return [point.name or "" for point in points][: state.axes.size("P")]
 
 
 def _refer_to_pages(ome: OME, name: str) -> None:
@@ -89,13 +120,19 @@ def write_tiff(
 
     path = Path(dest)
     is_ome = ".ome." in path.name
+
+    def modify(ome: OME) -> None:
+        _name_as_nd2(ome, session)
+        if is_ome and modify_ome is not None:
+            modify_ome(ome)
+
     with _dataset(session) as dataset:
         to_ome_tiff(
             dataset,
             path,
             bigtiff=True,
             annotations=include_unstructured_metadata and is_ome,
-            modify_ome=modify_ome if is_ome else None,
+            modify_ome=modify,
             on_frame=on_frame,
             overwrite=True,
             progress=progress,
@@ -151,13 +188,7 @@ def _with_wells(dataset: xr.Dataset, state: StoreState) -> xr.Dataset:
     """Add the wells that positions are in by their names: if all are of the form A1."""
     if dataset.sizes.get("P", 1) == 1 or "well" in dataset.coords:
         return dataset
-    loops = experiment_of(state)
-    names = [
-        point.name or ""
-        for loop in loops
-        if isinstance(loop, XYPosLoop)
-        for point in loop.parameters.points
-    ][: dataset.sizes["P"]]
+    names = _position_names(state)
     if len(names) < dataset.sizes["P"] or not all(map(_WELL.fullmatch, names)):
         return dataset
     return dataset.assign_coords(well=("P", names))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from ome_types import from_xml
 
 from limnd2_xr.compat import nd2
 from limnd2_xr.testing.contents import contents
@@ -25,6 +27,7 @@ from limnd2_xr.testing.synthetic import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 SPEC = SyntheticSpec(
@@ -64,6 +67,70 @@ def test_ome_refers_to_pages(path: Path) -> None:
             page += 1
     assert page == 24
     assert without.images[0].pixels.metadata_only is not None
+
+
+def told(ome: Any) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": image.name,
+            "planes": [
+                [
+                    *(plane.the_t, plane.the_z, plane.the_c),
+                    *(plane.delta_t, plane.delta_t_unit),
+                    *(plane.exposure_time, plane.exposure_time_unit),
+                ]
+                for plane in image.pixels.planes
+            ],
+        }
+        for image in ome.images
+    ]
+
+
+def test_times_are_in_ms_and_images_are_called_after_positions(
+    path: Path, tmp_path: Path
+) -> None:
+    points = (Point(1.0, 2.0, name="one"), Point(3.0, 4.0))
+    spec = replace(SPEC, loops=(TimeLoop(2), PositionLoop(points), ZLoop(3)))
+    unnamed = build(spec).save(tmp_path / "un.named.nd2")
+    single = replace(SPEC, loops=(TimeLoop(2),), times_ms=np.array([0.5, 1000.25]))
+    alone = build(single).save(tmp_path / "alone.nd2")
+    for place in (path, unnamed, alone):
+        with real.ND2File(place) as theirs, nd2.ND2File(place) as opened:
+            expected = told(theirs.ome_metadata())
+            assert told(opened.ome_metadata()) == expected
+            seen: list[Any] = []
+            opened.write_tiff(tmp_path / "a.ome.tif", modify_ome=seen.append)
+            opened.write_tiff(tmp_path / "b.tif")
+        assert told(seen[0]) == expected
+        for made in ("a.ome.tif", "b.tif"):
+            with tifffile.TiffFile(tmp_path / made) as tiff:
+                assert told(from_xml(tiff.ome_metadata)) == expected
+    with nd2.ND2File(io.BytesIO(alone.read_bytes())) as nameless:
+        assert nameless.ome_metadata().images[0].name
+
+
+def test_files_without_a_name_are_exported(path: Path, tmp_path: Path) -> None:
+    with nd2.ND2File(io.BytesIO(path.read_bytes())) as opened:
+        expected = opened.asarray(0)
+        assert len(opened.ome_metadata().images) == 2
+        opened.write_tiff(tmp_path / "a.ome.tif")
+        opened.write_ome_zarr(tmp_path / "a.zarr", position=0)
+    for found in (
+        tifffile.imread(tmp_path / "a.ome.tif", series=0),
+        np.moveaxis(zarr.open_array(tmp_path / "a.zarr/0", mode="r")[:], 1, 2),
+    ):
+        np.testing.assert_array_equal(found.squeeze(), expected.squeeze())
+
+
+@pytest.mark.realdata
+def test_times_of_real_planes(real_file: Callable[[str], Path]) -> None:
+    name = real_file("confocal_t3_z10_c2")
+    with real.ND2File(name) as theirs, nd2.ND2File(name) as opened:
+        [expected], [found] = (told(f.ome_metadata()) for f in (theirs, opened))
+    assert [p[3] for p in found["planes"]] == [p[3] for p in expected["planes"]]
+    assert [p[5] for p in found["planes"]] == pytest.approx(
+        [p[5] for p in expected["planes"]], abs=1e-9
+    )
 
 
 @pytest.mark.parametrize("name", ["a.ome.tif", "a.tif"])
