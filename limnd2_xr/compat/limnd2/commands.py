@@ -29,6 +29,11 @@ __all__ = [
 ]
 
 _KINDS: Final = ("multipoint", "timeloop", "zstack")
+_ERRORS: Final = (
+    *(Nd2Error, OSError, TypeError, ValueError, RuntimeError),
+    *(IndexError, ModuleNotFoundError),
+)
+"""What is told in a line: a defect has its traceback."""
 
 
 def convert_file(arguments: Sequence[str] | None = None) -> int:
@@ -318,7 +323,7 @@ def _told(parser: argparse.ArgumentParser) -> Iterator[None]:
         warnings.simplefilter("always", Nd2Warning)
         try:
             yield
-        except (Nd2Error, OSError, TypeError, ValueError, RuntimeError) as error:
+        except _ERRORS as error:
             _fail(parser, str(error))
         finally:
             for warning in caught:

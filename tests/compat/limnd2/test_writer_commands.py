@@ -147,6 +147,18 @@ def test_exports(file: Path, tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.parametrize("number", ["99", "-1"])
+def test_a_frame_that_there_is_not_is_an_error_in_one_line(
+    file: Path, number: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        commands.frame_export([str(file), f"--frame-index={number}"])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("limnd2-frame-export: ")
+    assert f"there is no frame {number}, the file has 2" in line
+    assert [one.name for one in file.parent.iterdir()] == [file.name]
+
+
 def test_the_index(
     file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -155,6 +167,6 @@ def test_the_index(
     with pytest.raises(SystemExit, match="0"):
         file_index(arguments)
     (row,) = json.loads(capsys.readouterr().out)
-    assert row["name"] == "a.nd2"
+    assert row == {"name": "a.nd2", "bits": 16}
     with pytest.raises(SystemExit, match="2"):
         file_index([str(file.parent), "-c", "Grabber"])
