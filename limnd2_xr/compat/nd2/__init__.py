@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from limnd2_xr.compat.nd2 import structures
-from limnd2_xr.compat.nd2.axis import AXIS
+from limnd2_xr.compat.nd2.axis import AXIS, VERSION
 from limnd2_xr.compat.nd2.binary import BinaryLayer, BinaryLayers
 from limnd2_xr.compat.nd2.file import ND2File
 from limnd2_xr.compat.nd2.reading import imread
@@ -33,8 +33,7 @@ __all__ = [
     "structures",
 ]
 
-__version__ = "0.12.0"
-"""Version of nd2 whose names these are."""
+__version__ = VERSION
 
 
 def __getattr__(name: str) -> Any:

@@ -11,11 +11,14 @@ __all__ = [
     "OLD_HEADER_MAGIC",
     "POSITION_NAME",
     "TIME_KEY",
+    "VERSION",
     "Z_SERIES_KEY",
     "VoxelSize",
     "is_fsspec_url",
 ]
 
+VERSION: Final = "0.12.0"
+"""Version of nd2 whose names these are."""
 NEW_HEADER_MAGIC: Final = b"\xda\xce\xbe\n"
 """First bytes of a file of format 2.0 and later."""
 OLD_HEADER_MAGIC: Final = b"\x00\x00\x00\x0c"

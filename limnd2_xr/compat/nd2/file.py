@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from limnd2_xr.compat.nd2 import exports
+from limnd2_xr.compat.nd2.axis import VERSION
 from limnd2_xr.compat.nd2.binary import binary_layers
 from limnd2_xr.compat.nd2.chunks import (
     custom_data_of,
@@ -21,6 +22,7 @@ from limnd2_xr.compat.nd2.labelled import coords_of, xarray_array
 from limnd2_xr.compat.nd2.metadata import geometry_of, metadata_of, text_info_of
 from limnd2_xr.compat.nd2.reader import ChunkLookup
 from limnd2_xr.compat.nd2.rois import rois_of
+from limnd2_xr.compat.nd2.zarr_attributes import add_attribute
 
 if TYPE_CHECKING:
     import os
@@ -317,8 +319,11 @@ class ND2File(FilePixels):
         position
             Number of the one stage position to write, negative ones count from the end;
             None for all: as a plate if all have names of the form ``A1``.
-        force_series, include_all_metadata
+        force_series
             Accepted and without effect.
+        include_all_metadata
+            Add `unstructured_metadata` and `custom_data` to the attribute ``nd2`` of the
+            root; else it is the version only.
         include_labels
             Write binary layers as labels.
         version
@@ -340,8 +345,8 @@ class ND2File(FilePixels):
         ValueError
             If there is no such backend or version, or a shape has too many axes.
         """
-        del force_series, include_all_metadata
-        return exports.write_ome_zarr(
+        del force_series
+        made = exports.write_ome_zarr(
             self._session,
             dest,
             chunk_shape=chunk_shape,
@@ -353,3 +358,9 @@ class ND2File(FilePixels):
             overwrite=overwrite,
             progress=progress,
         )
+        told: dict[str, Any] = {"version": VERSION}
+        if include_all_metadata:
+            told["unstructured_metadata"] = self.unstructured_metadata()
+            told["custom_data"] = self.custom_data
+        add_attribute(made, "nd2", told)
+        return made

@@ -15,6 +15,7 @@ import zarr
 from ome_types import from_xml
 
 from limnd2_xr.compat import nd2
+from limnd2_xr.compat.nd2.zarr_attributes import as_json
 from limnd2_xr.testing.contents import contents
 from limnd2_xr.testing.synthetic import (
     ChannelSpec,
@@ -203,6 +204,27 @@ def test_zarr_has_the_same_pixels(path: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(
         np.asarray(first[:]), pixels[:, 0].transpose(0, 2, 1, 3, 4)
     )
+
+
+def test_the_root_tells_all_metadata(path: Path, tmp_path: Path) -> None:
+    for full in (True, False):
+        found: list[Any] = []
+        for module in (real, nd2):
+            dest = tmp_path / f"{module.__name__}.{full}.zarr"
+            with module.ND2File(path) as opened:
+                opened.write_ome_zarr(dest, include_all_metadata=full)
+            root = zarr.open_group(dest, mode="r")
+            assert "ome" in root.attrs
+            found.append(root.attrs["nd2"])
+        assert found[0] == found[1]
+        assert len(found[0]) == (3 if full else 1)
+    assert not list(tmp_path.rglob(".zarr.json*"))
+
+
+def test_metadata_in_the_root_are_json() -> None:
+    assert as_json([np.inf, -np.inf, np.float32(0.5), b"\xff", {1: np.arange(2)}]) == [
+        *("Infinity", "-Infinity", 0.5, "\\xff", {"1": [0, 1]}),
+    ]
 
 
 def wells(*names: str) -> tuple[Point, ...]:
