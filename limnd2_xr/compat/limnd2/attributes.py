@@ -20,7 +20,14 @@ _KINDS: Final = {0: "int", 1: "uint", 2: "float"}
 _BITS: Final = {0: (8, 16, 32), 1: (8, 16, 32), 2: (16, 32, 64)}
 
 
-class ImageAttributesCompression(IntEnum):
+class _Named(IntEnum):
+    """A number that is shown with its name, as by limnd2."""
+
+    def __repr__(self) -> str:
+        return f"{self.name}({self.value})"
+
+
+class ImageAttributesCompression(_Named):
     """How frames are compressed."""
 
     ictLossLess = 0
@@ -28,7 +35,7 @@ class ImageAttributesCompression(IntEnum):
     ictNone = 2
 
 
-class ImageAttributesPixelType(IntEnum):
+class ImageAttributesPixelType(_Named):
     """What kind of number a sample is."""
 
     pxtSigned = 0
@@ -66,9 +73,13 @@ class ImageAttributes(StoredStruct):
     uiSequenceCount: int = record(_U32, 0)
     uiTileWidth: int = record(_U32, 0)
     uiTileHeight: int = record(_U32, 0)
-    eCompression: int = record(_I32, ImageAttributesCompression.ictNone)
+    eCompression: int = record(
+        _I32, ImageAttributesCompression.ictNone, ImageAttributesCompression
+    )
     dCompressionParam: float = record(_F64, 0.0)
-    ePixelType: int = record(_I32, ImageAttributesPixelType.pxtUnsigned)
+    ePixelType: int = record(
+        _I32, ImageAttributesPixelType.pxtUnsigned, ImageAttributesPixelType
+    )
     uiVirtualComponents: int = record(_U32, 0)
 
     @staticmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import UserList
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import IntEnum
@@ -70,6 +71,10 @@ class RecordedDataItem:
     Group: int = 0
     Size: int = 0
     Data: Any = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        with suppress(ValueError):
+            object.__setattr__(self, "Type", RecordedDataType(self.Type))
 
     @property
     def data(self) -> NDArray[Any]:

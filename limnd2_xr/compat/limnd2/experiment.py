@@ -78,7 +78,7 @@ class ExperimentLevel(StoredStruct):
         }
     )
 
-    eType: int = record(_U32, 0)
+    eType: int = record(_U32, 0, ExperimentLoopType)
     wsApplicationDesc: str = record(_TEXT, "")
     wsUserDesc: str = record(_TEXT, "")
     wsCameraName: str = record(_TEXT, "")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, ClassVar, TypeAlias
 
-from limnd2_xr.compat.limnd2.loop_types import ExperimentLoopType
+from limnd2_xr.compat.limnd2.loop_types import ExperimentLoopType, ZStackType
 from limnd2_xr.compat.limnd2.picture_planes import PictureMetadataPicturePlanes
 from limnd2_xr.compat.limnd2.stored_struct import StoredStruct, record, struct, structs
 from limnd2_xr.model.loop_parameters import z_fields
@@ -145,7 +145,7 @@ class ExperimentZStackLoop(StoredStruct):
     dReferencePosition: float = record(_F64, 0.0)
     dTIRFPosition: float = record(_F64, 0.0)
     dTIRFPFSOffset: float = record(_F64, 0.0)
-    iType: int = record(_I32, 0)
+    iType: int = record(_I32, 0, ZStackType)
     bAbsolute: bool = record(_BOOL, default=False)
     bTriggeredPiezo: bool = record(_BOOL, default=False)
     bZInverted: bool = record(_BOOL, default=False)

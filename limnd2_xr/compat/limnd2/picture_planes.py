@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from limnd2_xr.compat.limnd2.picture_enums import PicturePlaneModalityFlags
+from limnd2_xr.compat.limnd2.picture_enums import (
+    OpticalFilterNature,
+    OpticalFilterPlacement,
+    OpticalFilterSpectType,
+    OpticalSpectrumPointType,
+    PicturePlaneModalityFlags,
+    Representation,
+)
 from limnd2_xr.compat.limnd2.stored_struct import StoredStruct, record, struct, structs
 from limnd2_xr.model.wavelengths import wavelengths
 from limnd2_xr.variants.tree import LvType
@@ -92,7 +99,7 @@ def calculateColor(color: str | tuple[int, int, int] | None) -> int:
 class OpticalSpectrumPoint(StoredStruct):
     """A point of a spectrum; nm."""
 
-    eType: int = record(_U32, 0)
+    eType: int = record(_U32, 0, OpticalSpectrumPointType)
     dWavelength: float = record(_F64, 0.0)
     dTValue: float = record(_F64, 0.0)
 
@@ -122,9 +129,9 @@ class OpticalFilter(StoredStruct):
 
     m_sName: str = record(_TEXT, "")
     m_sUserName: str = record(_TEXT, "")
-    m_ePlacement: int = record(_U32, 0)
-    m_eNature: int = record(_U32, 0)
-    m_eSpctType: int = record(_U32, 0)
+    m_ePlacement: int = record(_U32, 0, OpticalFilterPlacement)
+    m_eNature: int = record(_U32, 0, OpticalFilterNature)
+    m_eSpctType: int = record(_U32, 0, OpticalFilterSpectType)
     m_uiColor: int = record(_U32, _WHITE)
     m_ExcitationSpectrum: OpticalSpectrum | None = struct(OpticalSpectrum)
     m_EmissionSpectrum: OpticalSpectrum | None = struct(OpticalSpectrum)
@@ -347,7 +354,7 @@ class PictureMetadataPicturePlanes(StoredStruct):
     uiSampleCount: int = record(_U32, 0)
     sSampleSetting: list[SampleSettings] = structs(SampleSettings, "a{}")
     sDescription: str = record(_TEXT, "")
-    eRepresentation: int = record(_U32, 0)
+    eRepresentation: int = record(_U32, 0, Representation)
 
     def __post_init__(self, _stored: Level | None) -> None:
         super().__post_init__(_stored)

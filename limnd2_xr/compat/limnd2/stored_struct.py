@@ -9,7 +9,9 @@ and is written to another loses nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import MISSING, Field, InitVar, dataclass, field, fields
+from enum import IntEnum
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
@@ -44,7 +46,7 @@ _PYTHON_TYPES: dict[LvType, tuple[type, ...]] = {
 }
 
 
-def record(kind: LvType, default: _T) -> _T:
+def record(kind: LvType, default: _T, enum: type[IntEnum] | None = None) -> _T:
     """Declare a field that is one value in the file.
 
     Parameters
@@ -53,8 +55,10 @@ def record(kind: LvType, default: _T) -> _T:
         How a value is stored where the file does not say.
     default
         The field's value where the file lacks it.
+    enum
+        Names of its values; one without a name stays a number.
     """
-    stored: _T = field(default=default, metadata={"kind": kind})
+    stored: _T = field(default=default, metadata={"kind": kind, "enum": enum})
     return stored
 
 
@@ -105,6 +109,9 @@ class StoredStruct(Mapping[str, Any]):
 
     def __post_init__(self, _stored: Level | None) -> None:
         object.__setattr__(self, "_stored", _stored)
+        for name, enum in _enums(type(self)):
+            with suppress(ValueError):
+                object.__setattr__(self, name, enum(getattr(self, name)))
 
     def _tree(self) -> Level | None:
         """Return what the struct was made from."""
@@ -215,6 +222,12 @@ def _names(cls: type[StoredStruct]) -> tuple[str, ...]:
     return tuple(entry.name for entry in _entries(cls))
 
 
+@cache
+def _enums(cls: type[StoredStruct]) -> tuple[tuple[str, type[IntEnum]], ...]:
+    found = ((entry.name, entry.metadata.get("enum")) for entry in _entries(cls))
+    return tuple((name, enum) for name, enum in found if enum is not None)
+
+
 def _default(entry: Field[Any]) -> Any:
     if entry.default_factory is not MISSING:
         return entry.default_factory()
@@ -285,6 +298,8 @@ def _add_record(
             value, _PYTHON_TYPES.get(LvType(found), ())
         ):
             kind = LvType(found)
+    if isinstance(value, IntEnum):
+        value = value.value
     if value is not None:
         out.add(entry.name, kind, float(value) if kind is LvType.DOUBLE else value)
 

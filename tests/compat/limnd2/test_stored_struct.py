@@ -12,9 +12,15 @@ import pytest
 from hypothesis import given
 
 from limnd2_xr.compat import limnd2
-from limnd2_xr.compat.limnd2.attributes import ImageAttributes
+from limnd2_xr.compat.limnd2.attributes import (
+    ImageAttributes,
+    ImageAttributesCompression,
+    ImageAttributesPixelType,
+)
+from limnd2_xr.compat.limnd2.custom_data import RecordedDataItem, RecordedDataType
 from limnd2_xr.compat.limnd2.experiment import ExperimentLevel
 from limnd2_xr.compat.limnd2.metadata import PictureMetadata, PicturePlaneDesc
+from limnd2_xr.compat.limnd2.picture_enums import AxisDescription, TimeSourceType
 from limnd2_xr.compat.limnd2.stored_struct import StoredStruct, record, struct, structs
 from limnd2_xr.compat.limnd2.textinfo import AppInfo, ImageTextInfo
 from limnd2_xr.frames.store import FrameStore
@@ -175,6 +181,39 @@ def test_copies_keep_the_tags_that_nobody_knows(each_real: Path) -> None:
     assert "_stored" not in repr(picture)
     with pytest.raises(FrozenInstanceError):
         picture.dZoom = 2.0  # type: ignore[misc]
+
+
+@pytest.mark.realdata
+def test_numbers_with_a_name_are_told_by_it(each_real: Path) -> None:
+    with limnd2.Nd2Reader(each_real) as reader:
+        attributes, picture = reader.imageAttributes, reader.pictureMetadata
+        columns = reader.recordedData
+    assert isinstance(attributes.eCompression, ImageAttributesCompression)
+    assert isinstance(attributes.ePixelType, ImageAttributesPixelType)
+    assert isinstance(picture.eTimeSource, TimeSourceType)
+    assert isinstance(picture.ePictureXAxis, AxisDescription)
+    assert all(isinstance(column.Type, RecordedDataType) for column in columns)
+
+
+def test_a_number_without_a_name_stays_one() -> None:
+    tree = Level()
+    tree.add("eCompression", LvType.INT32, 2)
+    tree.add("ePixelType", LvType.INT32, 7)
+    found = ImageAttributes.from_var(tree)
+    assert found.eCompression is ImageAttributesCompression.ictNone
+    assert (found.ePixelType, type(found.ePixelType)) == (7, int)
+    assert "eCompression=ictNone(2)" in repr(found)
+    assert found.to_tree() == tree
+    edited = replace(found, eCompression=0)
+    assert edited.eCompression is ImageAttributesCompression.ictLossLess
+    (value,) = (edited.to_tree()["eCompression"],)
+    assert (value, type(value)) == (0, int)
+    made = ImageAttributes.create(4, 5, 1, 8, 1)
+    assert ImageAttributes.from_lv(made.to_lv()) == made
+    assert json.loads(json.dumps(asdict(made)))["eCompression"] == 2
+    assert pickle.loads(pickle.dumps(made)).ePixelType is made.ePixelType
+    assert RecordedDataItem(ID="X", Type=3).Type is RecordedDataType.eDouble
+    assert RecordedDataItem(ID="X", Type=9).Type == 9
 
 
 def test_a_value_keeps_the_type_that_is_stored() -> None:
