@@ -166,7 +166,10 @@ def write_ome_zarr(
             raise IndexError(
                 f"Position {position} out of range. File has {count} positions."
             )
-        dims = [d for d in ("T", "C", "Z", "Y", "X") if d in dataset["image"].dims]
+        sizes = dataset["image"].sizes
+        dims = [d for d in ("T", "C", "Z", "Y", "X") if d in sizes]
+        if chunk_shape is None:  # one chunk
+            chunk_shape = [sizes[d] for d in dims]
         options = OmeZarrOptions(
             pyramid=False,
             chunks=_by_dim(chunk_shape, dims),

@@ -311,7 +311,8 @@ class ND2File(FilePixels):
         dest
             Folder to write.
         chunk_shape, shard_shape
-            Sizes along the last axes of t, c, z, y, x.
+            Sizes along the last axes of t, c, z, y, x; ``"auto"`` for planes or parts of
+            them, None for one chunk.
         backend
             Accepted and without effect: zarr-python writes.
         progress

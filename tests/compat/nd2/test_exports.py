@@ -206,6 +206,14 @@ def test_zarr_has_the_same_pixels(path: Path, tmp_path: Path) -> None:
     )
 
 
+def test_an_image_in_one_chunk(path: Path, tmp_path: Path) -> None:
+    for module in (real, nd2):
+        dest = tmp_path / f"{module.__name__}.zarr"
+        with module.ND2File(path) as opened:
+            opened.write_ome_zarr(dest, chunk_shape=None, position=0)
+        assert zarr.open_array(dest / "0", mode="r").chunks == (2, 2, 3, 24, 32)
+
+
 def test_the_root_tells_all_metadata(path: Path, tmp_path: Path) -> None:
     for full in (True, False):
         found: list[Any] = []
