@@ -45,6 +45,7 @@ def ome(file: Any) -> list[dict[str, Any]]:
     return [
         {
             "sizes": [getattr(image.pixels, f"size_{dim}") for dim in "xyzt"],
+            "name": image.name,
             "type": image.pixels.type.value,
             "pixel": [
                 image.pixels.physical_size_x,

@@ -100,7 +100,7 @@ def test_annotations_can_be_looked_up() -> None:
 
 def test_errors_of_arguments_name_the_class() -> None:
     wrong: list[Any] = [
-        lambda: ours.ND2File("a.nd2", True),  # type: ignore[misc]
+        lambda: ours.ND2File("a.nd2", True),  # type: ignore[call-arg]
         lambda: ours.ND2File("a.nd2", read_using_sdk=True),  # type: ignore[call-arg]
     ]
     for call in wrong:

@@ -304,7 +304,7 @@ def test_a_compressed_file_is_not_opened_by_its_name(
     with gzip.open(name, "wb") as made:
         made.write(path.read_bytes())
     with gzip.open(name) as one, gzip.open(name) as other:
-        opened, theirs = nd2.ND2File(one), real.ND2File(other)  # type: ignore[arg-type]
+        opened, theirs = nd2.ND2File(one), real.ND2File(other)
         assert opened.path == theirs.path == str(name)
         array = opened.to_dask()
         np.testing.assert_array_equal(array.compute(), nd2.imread(path))
