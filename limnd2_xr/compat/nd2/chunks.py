@@ -6,7 +6,7 @@ import warnings
 from typing import TYPE_CHECKING, Any, Final
 
 from limnd2_xr.compat.nd2.plain import plain_chunk
-from limnd2_xr.errors import Nd2Error
+from limnd2_xr.errors import CorruptChunk, Nd2Error
 from limnd2_xr.model.jobs import JOB_DEFINITION, JOB_KIND, JOB_RUN_ID, decode_run_id
 from limnd2_xr.variants.legacy_xml import decode_legacy, plain
 
@@ -27,15 +27,26 @@ _NOT_METADATA: Final = ("ImageDataSeq", "CustomData", "ND2 FILE SIGNATURE")
 
 
 def custom_data_of(store: FrameStore) -> dict[str, Any]:
-    """Return the trees of all chunks ``CustomDataVar|<name>!`` by their name."""
+    """Return the trees of all chunks ``CustomDataVar|<name>!`` by their name.
+
+    Raises
+    ------
+    CorruptChunk
+        If one does not decode.
+    """
     names = [n for n, _ in store.state.chunks.items() if n.startswith(_CUSTOM_TREE)]
     payloads = store.read_chunks(names)
     return {
-        name.removeprefix(_CUSTOM_TREE).removesuffix("!"): plain_chunk(
-            payload, strip_prefix=True
-        )
+        name.removeprefix(_CUSTOM_TREE).removesuffix("!"): _tree(store, name, payload)
         for name, payload in payloads.items()
     }
+
+
+def _tree(store: FrameStore, name: str, payload: bytes) -> Any:
+    try:
+        return plain_chunk(payload, strip_prefix=True)
+    except CorruptChunk as error:
+        raise error.located(path=store.source_name, chunk=name) from error
 
 
 def unstructured_names(
@@ -100,7 +111,7 @@ def jobs_of(store: FrameStore) -> dict[str, Any] | None:
     chunks = store.state.chunks
     if JOB_DEFINITION not in chunks:
         return None
-    definition = plain_chunk(store.read_chunk(JOB_DEFINITION), strip_prefix=True)
+    definition = _tree(store, JOB_DEFINITION, store.read_chunk(JOB_DEFINITION))
     run_id = ""
     if JOB_RUN_ID in chunks:
         run_id = decode_run_id(store.read_chunk(JOB_RUN_ID))
@@ -111,6 +122,6 @@ def jobs_of(store: FrameStore) -> dict[str, Any] | None:
         "JobRunGUID": run_id,
     }
     if JOB_KIND in chunks:
-        kind = plain_chunk(store.read_chunk(JOB_KIND), strip_prefix=True)
+        kind = _tree(store, JOB_KIND, store.read_chunk(JOB_KIND))
         found["ProgramDesc"] = kind.get("ProgramDesc", kind)
     return found

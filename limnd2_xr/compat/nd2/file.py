@@ -23,6 +23,7 @@ from limnd2_xr.compat.nd2.metadata import geometry_of, metadata_of, text_info_of
 from limnd2_xr.compat.nd2.reader import ChunkLookup
 from limnd2_xr.compat.nd2.rois import rois_of
 from limnd2_xr.compat.nd2.zarr_attributes import add_attribute
+from limnd2_xr.errors import Nd2Error, warn_user
 
 if TYPE_CHECKING:
     import os
@@ -347,6 +348,7 @@ class ND2File(FilePixels):
             If there is no such backend or version, or a shape has too many axes.
         """
         del force_series
+        told = self._told(full=include_all_metadata)
         made = exports.write_ome_zarr(
             self._session,
             dest,
@@ -359,9 +361,16 @@ class ND2File(FilePixels):
             overwrite=overwrite,
             progress=progress,
         )
-        told: dict[str, Any] = {"version": VERSION}
-        if include_all_metadata:
-            told["unstructured_metadata"] = self.unstructured_metadata()
-            told["custom_data"] = self.custom_data
         add_attribute(made, "nd2", told)
         return made
+
+    def _told(self, *, full: bool) -> dict[str, Any]:
+        """Return what the root of an OME-Zarr tells of the file."""
+        found: dict[str, Any] = {"version": VERSION}
+        if full:
+            found["unstructured_metadata"] = self.unstructured_metadata()
+            try:
+                found["custom_data"] = self.custom_data
+            except Nd2Error as error:
+                warn_user(f"custom_data are left out of the export: {error}")
+        return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from limnd2_xr.compat.nd2 import structures as nd2
+from limnd2_xr.errors import CorruptChunk
 from limnd2_xr.model.rois import (
     INTERPRETATIONS,
     ROI_CHUNK,
@@ -31,7 +32,10 @@ def rois_of(store: FrameStore) -> dict[int, nd2.ROI]:
     """
     if ROI_CHUNK not in store.state.chunks:
         return {}
-    found = parse_rois(decode(store.read_chunk(ROI_CHUNK)))
+    try:
+        found = parse_rois(decode(store.read_chunk(ROI_CHUNK)))
+    except CorruptChunk as error:
+        raise error.located(path=store.source_name, chunk=ROI_CHUNK) from error
     return {roi.id: _roi(roi) for roi in found}
 
 

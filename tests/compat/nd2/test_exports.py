@@ -16,6 +16,7 @@ from ome_types import from_xml
 
 from limnd2_xr.compat import nd2
 from limnd2_xr.compat.nd2.zarr_attributes import as_json
+from limnd2_xr.errors import Nd2Warning
 from limnd2_xr.testing.contents import contents
 from limnd2_xr.testing.synthetic import (
     ChannelSpec,
@@ -226,6 +227,18 @@ def test_the_root_tells_all_metadata(path: Path, tmp_path: Path) -> None:
         assert found[0] == found[1]
         assert len(found[0]) == (3 if full else 1)
     assert not list(tmp_path.rglob(".zarr.json*"))
+
+
+def test_damaged_custom_data_do_not_end_an_export(tmp_path: Path) -> None:
+    spec = SyntheticSpec(width=16, height=12)
+    bad = replace(spec, extra_chunks={"CustomDataVar|Bad!": b"\x0b\xff<broken"})
+    with (
+        nd2.ND2File(build(bad).save(tmp_path / "a.nd2")) as opened,
+        pytest.warns(Nd2Warning, match=r"custom_data are left out.*a\.nd2.*\|Bad!"),
+    ):
+        made = opened.write_ome_zarr(tmp_path / "a.zarr")
+    told: Any = zarr.open_group(made, mode="r").attrs["nd2"]
+    assert set(told) == {"version", "unstructured_metadata"}
 
 
 def test_metadata_in_the_root_are_json() -> None:
