@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from limnd2_xr.compat.limnd2.attributes import ImageAttributes
 from limnd2_xr.compat.limnd2.base import BaseChunker
 from limnd2_xr.compat.limnd2.experiment import ExperimentLevel
+from limnd2_xr.compat.limnd2.experiment_factory import ExperimentFactory
 from limnd2_xr.compat.limnd2.image_input import level_of, stored_layout
 from limnd2_xr.compat.limnd2.metadata import PictureMetadata
+from limnd2_xr.compat.limnd2.metadata_factory import MetadataFactory
 
 if TYPE_CHECKING:
     from limnd2_xr.compat.limnd2.file_target import FileTarget
@@ -44,8 +46,8 @@ class AssignedMetadata(BaseChunker):
 
     def _given(self, name: str, kind: type[_T]) -> _T | None:
         found = self.given.get(name)
-        if found is not None and not isinstance(found, kind):
-            raise TypeError(f"{name} is a {kind.__name__}, not {type(found).__name__}")
+        if found is not None:
+            _check_kind(found, name, kind)
         return found
 
     @property
@@ -61,6 +63,9 @@ class AssignedMetadata(BaseChunker):
         ------
         RuntimeError
             If they have not been assigned.
+        TypeError
+            If something else is assigned, such as a factory that was not called; so
+            for the other metadata.
         """
         return _known(self._attributes, self._target.attributes, "ImageAttributes")
 
@@ -68,6 +73,7 @@ class AssignedMetadata(BaseChunker):
     def imageAttributes(self, value: ImageAttributes | None) -> None:
         if value is not None:
             self._check_open()
+            _check_kind(value, "imageAttributes", ImageAttributes)
             self._begin(value)
             self._attributes = value
             self._target.note_change()
@@ -90,6 +96,7 @@ class AssignedMetadata(BaseChunker):
     def experiment(self, value: ExperimentLevel | None) -> None:
         if value is not None:
             self._check_open()
+            _check_kind(value, "experiment", ExperimentLevel)
             self._experiment = value
             self._target.note_change()
 
@@ -108,12 +115,23 @@ class AssignedMetadata(BaseChunker):
     def pictureMetadata(self, value: PictureMetadata | None) -> None:
         if value is not None:
             self._check_open()
+            _check_kind(value, "pictureMetadata", PictureMetadata)
             self._picture = value
             self._target.note_change()
 
     def _check_open(self) -> None:
         if self._target.closed:
             raise ValueError(f"{self._target.name}: the file is closed")
+
+
+def _check_kind(value: object, name: str, kind: type) -> None:
+    if isinstance(value, kind):
+        return
+    found = type(value).__name__
+    hint = ""
+    if isinstance(value, (ExperimentFactory, MetadataFactory)):
+        hint = ": call it, and assign what it returns"
+    raise TypeError(f"{name} has to be {kind.__name__}, not {found}{hint}")
 
 
 def _known(assigned: _T | None, of_file: _T | None, name: str) -> _T:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from limnd2_xr.compat.limnd2.experiment_factory import ExperimentFactory
+from limnd2_xr.compat.limnd2.image_input import described
 from limnd2_xr.compat.limnd2.metadata_factory import MetadataFactory
 from limnd2_xr.compat.limnd2.unfinished import Unfinished
 from limnd2_xr.compat.limnd2.written_metadata import WrittenMetadata
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from limnd2_xr.compat.limnd2.metadata import PictureMetadata
     from limnd2_xr.frames.layout import PixelLayout
 
-__all__ = ["FileTarget", "NewFile", "times_of", "written_picture"]
+__all__ = ["FileTarget", "NewFile", "stored_otherwise", "times_of", "written_picture"]
 
 
 class FileTarget(ABC):
@@ -156,6 +157,7 @@ class NewFile(FileTarget):
         overwrite = overwrite or self._was_empty
         self._stream = FrameStream.create(path, overwrite=overwrite)
         self._unfinished.stream = self._stream
+        self._begun: tuple[PixelLayout, int] | None = None
 
     @property
     def stream(self) -> FrameStream:
@@ -166,7 +168,11 @@ class NewFile(FileTarget):
         self, layout: PixelLayout, *, significant_bits: int, level: int | None
     ) -> None:
         """Say how frames are stored; see `FrameStream.begin`."""
+        before = self._begun
+        if self._stream.numbers and before not in {None, (layout, significant_bits)}:
+            raise stored_otherwise(self.name, before, (layout, significant_bits))
         self._stream.begin(layout, significant_bits=significant_bits, level=level)
+        self._begun = layout, significant_bits
 
     @property
     def frame_count(self) -> int:
@@ -226,6 +232,24 @@ class NewFile(FileTarget):
 
     def _forget(self) -> None:
         self._stream.rollback()
+
+
+def stored_otherwise(
+    name: str, before: tuple[PixelLayout, int], now: tuple[PixelLayout, int]
+) -> ValueError:
+    """Return an error of frames that are stored otherwise than those before.
+
+    Parameters
+    ----------
+    name
+        Of the file.
+    before, now
+        Layout of the frames, and their significant bits.
+    """
+    return ValueError(
+        f"{name}: frames are stored as {described(*before)}; there cannot be others of "
+        f"{described(*now)}"
+    )
 
 
 def _is_empty(path: Path) -> bool:

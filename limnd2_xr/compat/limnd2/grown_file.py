@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from limnd2_xr.compat.limnd2.chunker import FileChunker
-from limnd2_xr.compat.limnd2.file_target import FileTarget, times_of
+from limnd2_xr.compat.limnd2.file_target import FileTarget, stored_otherwise, times_of
 from limnd2_xr.compat.limnd2.image_input import level_of, stored_layout
 from limnd2_xr.compat.limnd2.pixels import stored_pixels
 from limnd2_xr.compat.limnd2.stores import FileStore
@@ -70,8 +71,10 @@ class GrownFile(FileTarget):
         except BaseException:
             self._old.finalize()
             raise
+        self._level: int | None = None
         self._bits = self.attributes.uiBpcSignificant
-        self._level = level_of(self.attributes)
+        with suppress(ValueError):  # what others stored may be no level
+            self._level = level_of(self.attributes)
 
     def _check(self) -> None:
         if self._old.format_version != (3, 0):
@@ -89,11 +92,9 @@ class GrownFile(FileTarget):
         self, layout: PixelLayout, *, significant_bits: int, level: int | None
     ) -> None:
         """Refuse frames that are stored otherwise than those of the file."""
-        if (layout, significant_bits) != (self._layout, self._bits):
-            raise ValueError(
-                f"{self.name}: frames are stored as {self._layout} with {self._bits} "
-                f"bits, not as {layout} with {significant_bits}"
-            )
+        before, now = (self._layout, self._bits), (layout, significant_bits)
+        if now != before:
+            raise stored_otherwise(self.name, before, now)
         self._level = level
 
     @property

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from limnd2_xr.compat.limnd2.attributes import ImageAttributesCompression
 from limnd2_xr.errors import UnsupportedDtype
 from limnd2_xr.frames.layout import PixelLayout
 from limnd2_xr.frames.packing import check_dtype, check_values
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from limnd2_xr.compat.limnd2.attributes import ImageAttributes
 
-__all__ = ["level_of", "stored_image", "stored_layout"]
+__all__ = ["described", "level_of", "stored_image", "stored_layout", "unmasked"]
 
 _COMPRESSION: Final = {"none": "none", "lossless": "zlib"}
 
@@ -69,9 +70,36 @@ def stored_layout(attributes: ImageAttributes) -> PixelLayout:
 
 
 def level_of(attributes: ImageAttributes) -> int | None:
-    """Return the level of zlib that attributes ask for; None for the default."""
+    """Return the level of zlib that attributes ask for; None for the default.
+
+    Parameters
+    ----------
+    attributes
+        To be written.
+
+    Raises
+    ------
+    ValueError
+        If there is no such level; of frames that are not compressed it says nothing.
+    """
     level = attributes.dCompressionParam
-    return int(level) if level in range(1, 10) else None
+    if attributes.eCompression != ImageAttributesCompression.ictLossLess or level == 0:
+        return None
+    if level not in range(1, 10):
+        raise ValueError(
+            f"imageAttributes: dCompressionParam is {level:g}: a level is 1 to 9, or 0 "
+            "for the usual one"
+        )
+    return int(level)
+
+
+def described(layout: PixelLayout, bits: int) -> str:
+    """Return how frames are stored, for messages."""
+    packed = "not compressed" if layout.compression == "none" else "compressed"
+    return (
+        f"{layout.height} x {layout.width} pixels of {layout.channels} components, "
+        f"{layout.dtype} with {bits} bits, {packed}, {layout.row_nbytes} bytes a row"
+    )
 
 
 def stored_image(
@@ -105,7 +133,7 @@ def stored_image(
         If the shape is another one, or a value cannot be stored as it is: so are those
         that are not finite, which `write_nd2` of this package refuses, too.
     """
-    array = np.asarray(data)
+    array = unmasked(data)
     components = attributes.componentCount
     wanted = (*(shape or (attributes.height, attributes.width)), components)
     if array.ndim == 2 and components == 1:
@@ -119,6 +147,24 @@ def stored_image(
     if dtype.kind == array.dtype.kind == "f":
         check_values(array.transpose(2, 0, 1)[np.newaxis], bits, [number])
     return _converted(array, dtype, bits).transpose(2, 0, 1)
+
+
+def unmasked(data: ArrayLike) -> NDArray[Any]:
+    """Return an array, of which no element is masked: files have no mark for that.
+
+    Raises
+    ------
+    ValueError
+        If one is.
+    """
+    masked = isinstance(data, np.ma.MaskedArray)
+    count = int(np.count_nonzero(np.ma.getmask(data))) if masked else 0
+    if count:
+        raise ValueError(
+            f"{count} values of the array are masked, which a file has no mark for: "
+            "fill them before, as with .filled(0)"
+        )
+    return np.asarray(data)
 
 
 def _converted(array: NDArray[Any], dtype: np.dtype[Any], bits: int) -> NDArray[Any]:

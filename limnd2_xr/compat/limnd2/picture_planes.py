@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
 
 from limnd2_xr.compat.limnd2.picture_enums import (
     OpticalFilterNature,
@@ -89,9 +92,15 @@ def calculateColor(color: str | tuple[int, int, int] | None) -> int:
             named = int(digits, 16)
         red, green, blue = named.to_bytes(3, "big")
     else:
-        red, green, blue = color
-        if not all(0 <= part <= 0xFF for part in (red, green, blue)):
-            raise ValueError(f"parts of a colour are 0 to 255, not {color}")
+        given: Any = color  # whatever it is
+        parts = tuple(given) if isinstance(given, Iterable) else ()
+        whole = all(isinstance(part, (int, np.integer)) for part in parts)
+        if len(parts) != 3 or not whole or not all(0 <= part <= 0xFF for part in parts):
+            raise ValueError(
+                f"a colour is a name, #rrggbb or red, green and blue from 0 to 255, not "
+                f"{color!r}"
+            )
+        red, green, blue = map(int, parts)
     return red | green << 8 | blue << 16
 
 

@@ -72,10 +72,12 @@ def clipped(rect: Rect | None, height: int, width: int) -> tuple[slice, slice]:
     Raises
     ------
     ValueError
-        If nothing of the image is in it, or it begins outside.
+        If nothing of the image is in it, it begins outside, or is not four numbers.
     """
     if rect is None:
         return _WHOLE, _WHOLE
+    if len(rect) != 4:
+        raise ValueError(f"rect is x, y, width and height, not {rect}")
     x, y, w, h = (operator.index(number) for number in rect)
     if not (0 <= x < width and 0 <= y < height and w > 0 and h > 0):
         raise ValueError(

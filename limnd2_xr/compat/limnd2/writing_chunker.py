@@ -12,7 +12,7 @@ from limnd2_xr.compat.limnd2.assigned_metadata import AssignedMetadata
 from limnd2_xr.compat.limnd2.attributes import ImageAttributes
 from limnd2_xr.compat.limnd2.base import UnexpectedCallError
 from limnd2_xr.compat.limnd2.experiment import ExperimentLevel
-from limnd2_xr.compat.limnd2.image_input import stored_image, stored_layout
+from limnd2_xr.compat.limnd2.image_input import stored_image, stored_layout, unmasked
 from limnd2_xr.compat.limnd2.metadata import PictureMetadata
 from limnd2_xr.compat.limnd2.pixels import clipped
 from limnd2_xr.compat.limnd2.textinfo import ImageTextInfo
@@ -123,6 +123,9 @@ class WritingChunker(AssignedMetadata):
     ) -> None:
         """Write a part of a frame, of which the rest is 0 until it is written.
 
+        The frame is one that was written from its first part on: parts that never come
+        stay 0, and nobody is told.
+
         Parameters
         ----------
         seqindex
@@ -141,7 +144,7 @@ class WritingChunker(AssignedMetadata):
         """
         number = self._number(seqindex)
         left, top = operator.index(x), operator.index(y)
-        samples = np.asarray(tile)
+        samples = unmasked(tile)
         if samples.ndim not in {2, 3}:
             raise ValueError(
                 f"a tile of shape {samples.shape} instead of rows, columns, components"

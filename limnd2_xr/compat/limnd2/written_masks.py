@@ -5,10 +5,9 @@ from __future__ import annotations
 import operator
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from limnd2_xr.compat.limnd2.base import BinaryIdNotFountError
 from limnd2_xr.compat.limnd2.binary import BinaryRasterMetadata
+from limnd2_xr.compat.limnd2.image_input import unmasked
 from limnd2_xr.frames.masks import encode_tile
 from limnd2_xr.model.layers import RASTER_LAYERS, decode_raster_layers
 
@@ -71,7 +70,7 @@ class WrittenMasks:
         if layer is None:
             raise BinaryIdNotFountError(binid)
         size = layer.full_size >> level
-        array = np.asarray(labels)
+        array = unmasked(labels)
         if array.dtype.kind not in "biu" or (array.size and int(array.min()) < 0):
             raise ValueError(
                 f"labels are whole numbers from 0 on, not {array.dtype} values"

@@ -465,8 +465,40 @@ def test_frames_cannot_change_their_shape(path: Path) -> None:
     with Nd2Writer(path) as writer:
         writer.imageAttributes = attributes(1)
         writer.setImage(0, picture(0))
-        with pytest.raises(ValueError, match="frames are stored as"):
+        with pytest.raises(ValueError, match="frames are stored as") as told:
             writer.imageAttributes = attributes(1, components=1)
+        writer.rollback()
+    text = str(told.value)
+    assert "20 x 31 pixels of 2 components, uint16 with 16 bits, not compress" in text
+    assert "others of 20 x 31 pixels of 1 components" in text
+    assert "PixelLayout" not in text
+
+
+@pytest.mark.parametrize("level", [-1, 10, 22, 2.5, float("nan")])
+def test_levels_that_zlib_has_not(path: Path, level: float) -> None:
+    like = attributes(1, dCompressionParam=level, **LOSSLESS)
+    with Nd2Writer(path) as writer:
+        with pytest.raises(ValueError, match=r"dCompressionParam is .*1 to 9, or 0"):
+            writer.imageAttributes = like
+        writer.imageAttributes = replace(like, dCompressionParam=9.0)
+        writer.rollback()
+    none = ImageAttributesCompression.ictNone
+    write(path, replace(like, eCompression=none), [0])  # where it says nothing
+
+
+def test_metadata_of_another_kind(path: Path) -> None:
+    factories = {
+        "experiment": ExperimentFactory(t=2),
+        "pictureMetadata": MetadataFactory(),
+    }
+    with Nd2Writer(path) as writer:
+        for name, factory in factories.items():
+            with pytest.raises(
+                TypeError, match=f"^{name} has to be .*, not .*Factory: call"
+            ):
+                setattr(writer, name, factory)
+        with pytest.raises(TypeError, match="has to be ImageAttributes, not dict"):
+            writer.imageAttributes = dict(attributes(1))  # type: ignore[assignment]
         writer.rollback()
 
 
@@ -481,7 +513,7 @@ def test_wide_rows_stay_wide(path: Path) -> None:
 def test_unknown_arguments_are_refused(path: Path, tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="with_attributes"):
         Nd2Writer(path, chunker_kwargs={"with_attributes": attributes(1)})
-    with pytest.raises(TypeError, match="is a ImageAttributes, not int"):
+    with pytest.raises(TypeError, match="has to be ImageAttributes, not int"):
         Nd2Writer(path, chunker_kwargs={"with_image_attributes": 3})
     assert leftovers(tmp_path) == []
 
@@ -515,6 +547,8 @@ def test_chunks(path: Path) -> None:
         )
         with pytest.raises(IndexError):
             writer.chunker.image(2)
+        with pytest.raises(ValueError, match="rect is x, y, width and height"):
+            writer.chunker.image(1, rect=(2, 3, 4))  # type: ignore[arg-type]
     with Nd2Reader(path) as reader:
         assert reader.chunk("CustomData|Mine!") == b"\x03"
         assert reader.dimensionSizes() == {"z": 2}

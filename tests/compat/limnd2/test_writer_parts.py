@@ -148,8 +148,8 @@ def test_masks(path: Path) -> None:
         )
         with pytest.raises(BinaryIdNotFountError):
             writer.chunker.setBinaryRasterData(4, 0, labels)
-        for bad in (labels[1:], labels * 1.0, -labels):
-            with pytest.raises(ValueError, match="labels"):
+        for bad in (labels[1:], labels * 1.0, -labels, np.ma.masked_equal(labels, 6)):
+            with pytest.raises(ValueError, match=r"labels|masked"):
                 writer.chunker.setBinaryRasterData(3, 0, bad)
     with Nd2Reader(path) as reader:
         assert reader.binaryRasterMetadata.binNameList == ["cells"]

@@ -130,6 +130,19 @@ def test_floats_that_are_too_large_are_not_to_be_cast(path: Path) -> None:
         writer.rollback()
 
 
+def test_what_is_masked_is_not_taken_for_a_value(path: Path) -> None:
+    data = np.ma.masked_greater(np.arange(H * W * 2, dtype="u2").reshape(H, W, 2), 9)
+    with Nd2Writer(path) as writer:
+        writer.imageAttributes = attributes(1)
+        with pytest.raises(ValueError, match=r"1230 values .* masked.*\.filled\(0\)"):
+            writer.setImage(0, data)
+        with pytest.raises(ValueError, match="1230 values"):
+            writer.setImageTile(0, 0, 0, data)
+        writer.setImage(0, np.ma.MaskedArray(data.data))
+    with Nd2Reader(path) as reader:
+        assert np.array_equal(reader.image(0), data.data)
+
+
 EXACT: list[tuple[int, Any]] = [
     (16, np.full((H, W, 2), 65535, "int64")),
     (16, np.full((H, W, 2), 7.0)),
