@@ -181,9 +181,12 @@ def dataset_of(state: StoreState, skip: frozenset[str] = frozenset()) -> xr.Data
         variable.encoding["preferred_chunks"] = {
             str(dim): chunks[str(dim)] for dim in variable.dims
         }
-    keyed = {name: with_file_keys(variable) for name, variable in made.items()}
-    coords = xr.Coordinates(keyed, indexes={})
-    dataset = xr.Dataset(variables, coords, attrs)
+    labels = {name: v for name, v in made.items() if v.dims == (name,)}
+    others = {n: with_file_keys(v) for n, v in made.items() if n not in labels}
+    # Through `Coordinates` the others would become variables as any others.
+    dataset = xr.Dataset(
+        {**variables, **others}, xr.Coordinates(labels, indexes={}), attrs
+    ).set_coords(list(others))
     dataset.encoding["source"] = source
     dataset.set_close(manager.close)
     return dataset

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import xarray as xr
 from xarray.core import indexing
 
@@ -89,6 +90,13 @@ class FileVariable(xr.Variable):
         )
         return dict(zip(self.dims, found, strict=True))
 
+    @property
+    def _in_memory(self) -> bool:
+        data = self._data
+        while isinstance(data, _WRAPPERS):
+            data = data.array
+        return isinstance(data, np.ndarray | indexing.NumpyIndexingAdapter)
+
     def __reduce__(self) -> tuple[Any, ...]:
         # What is in memory can be read where this package is not installed.
         kind = xr.Variable if _file_array(self._data) is None else FileVariable
@@ -103,8 +111,6 @@ def with_file_keys(variable: xr.Variable) -> xr.Variable:
     variable
         Of any data.
     """
-    if _file_array(variable._data) is None:
-        return variable
     encoding = variable.encoding
     return FileVariable(variable.dims, variable._data, variable.attrs, encoding, True)
 
