@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+from limnd2_xr.compat.limnd2.picture_colors import calculateColor
 from limnd2_xr.compat.limnd2.picture_enums import (
     AxisDescription,
     OpticalFilterNature,
@@ -29,7 +30,6 @@ from limnd2_xr.compat.limnd2.picture_planes import (
     PicturePlaneDesc,
     SampleSettings,
     SampleSettingsOC,
-    calculateColor,
 )
 from limnd2_xr.compat.limnd2.stored_struct import StoredStruct, record, struct
 from limnd2_xr.variants.tree import LvType

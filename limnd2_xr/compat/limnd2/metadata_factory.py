@@ -10,11 +10,11 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from limnd2_xr.compat.limnd2.metadata import PictureMetadata
+from limnd2_xr.compat.limnd2.picture_colors import calculateColor
 from limnd2_xr.compat.limnd2.picture_enums import (
     PicturePlaneModality,
     PicturePlaneModalityFlags,
 )
-from limnd2_xr.compat.limnd2.picture_planes import calculateColor
 from limnd2_xr.model.attributes import Attributes
 from limnd2_xr.model.channel_editing import fresh_picture
 from limnd2_xr.model.channels import Channel

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
+from limnd2_xr.compat.limnd2.picture_colors import WHITE
 from limnd2_xr.compat.limnd2.picture_enums import (
     OpticalFilterNature,
     OpticalFilterPlacement,
@@ -36,72 +34,11 @@ __all__ = [
     "PicturePlaneDesc",
     "SampleSettings",
     "SampleSettingsOC",
-    "calculateColor",
 ]
 
 _I32, _U32, _U64 = LvType.INT32, LvType.UINT32, LvType.UINT64
 _F64, _BOOL, _TEXT = LvType.DOUBLE, LvType.BOOL, LvType.STRING
-_WHITE = 0xFFFFFF
-_NAMED_COLORS = {
-    "red": 0xFF0000,
-    "green": 0x008000,
-    "blue": 0x0000FF,
-    "yellow": 0xFFFF00,
-    "cyan": 0x00FFFF,
-    "magenta": 0xFF00FF,
-    "orange": 0xFFA500,
-    "pink": 0xFFC0CB,
-    "purple": 0x800080,
-    "brown": 0xA52A2A,
-    "gray": 0x808080,
-    "black": 0x000000,
-    "white": 0xFFFFFF,
-}
 _F = PicturePlaneModalityFlags
-
-
-def calculateColor(color: str | tuple[int, int, int] | None) -> int:
-    """Return a colour as it is stored: ``0x00BBGGRR``.
-
-    Parameters
-    ----------
-    color
-        Name, ``"#rrggbb"``, ``"rrggbb"`` or red, green and blue; None is white.
-
-    Raises
-    ------
-    ValueError
-        If it is no colour.
-
-    Examples
-    --------
-    >>> hex(calculateColor("#0080ff"))
-    '0xff8000'
-    """
-    if color is None:
-        return _WHITE
-    if isinstance(color, str):
-        named = _NAMED_COLORS.get(color.strip().lower())
-        digits = color.strip().removeprefix("#")
-        if named is None:
-            if len(digits) != 6 or not set(digits.lower()) <= set("0123456789abcdef"):
-                raise ValueError(
-                    f"Invalid HTML color string {color!r}: give #rrggbb or one of "
-                    f"{', '.join(_NAMED_COLORS)}"
-                )
-            named = int(digits, 16)
-        red, green, blue = named.to_bytes(3, "big")
-    else:
-        given: Any = color  # whatever it is
-        parts = tuple(given) if isinstance(given, Iterable) else ()
-        whole = all(isinstance(part, (int, np.integer)) for part in parts)
-        if len(parts) != 3 or not whole or not all(0 <= part <= 0xFF for part in parts):
-            raise ValueError(
-                f"a colour is a name, #rrggbb or red, green and blue from 0 to 255, not "
-                f"{color!r}"
-            )
-        red, green, blue = map(int, parts)
-    return red | green << 8 | blue << 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +64,7 @@ class FluorescentProbe(StoredStruct):
     """The dye of a plane."""
 
     m_sName: str = record(_TEXT, "")
-    m_uiColor: int = record(_U32, _WHITE)
+    m_uiColor: int = record(_U32, WHITE)
     m_ExcitationSpectrum: OpticalSpectrum | None = struct(OpticalSpectrum)
     m_EmissionSpectrum: OpticalSpectrum | None = struct(OpticalSpectrum)
 
@@ -141,7 +78,7 @@ class OpticalFilter(StoredStruct):
     m_ePlacement: int = record(_U32, 0, OpticalFilterPlacement)
     m_eNature: int = record(_U32, 0, OpticalFilterNature)
     m_eSpctType: int = record(_U32, 0, OpticalFilterSpectType)
-    m_uiColor: int = record(_U32, _WHITE)
+    m_uiColor: int = record(_U32, WHITE)
     m_ExcitationSpectrum: OpticalSpectrum | None = struct(OpticalSpectrum)
     m_EmissionSpectrum: OpticalSpectrum | None = struct(OpticalSpectrum)
     m_MirrorSpectrum: OpticalSpectrum | None = struct(OpticalSpectrum)
@@ -167,7 +104,7 @@ class PicturePlaneDesc(StoredStruct):
     pFilterPath: OpticalFilterPath | None = struct(OpticalFilterPath)
     dLampVoltage: float = record(_F64, 0.0)
     dFadingCorr: float = record(_F64, 0.0)
-    uiColor: int = record(_U32, _WHITE)
+    uiColor: int = record(_U32, WHITE)
     sDescription: str = record(_TEXT, "")
     dAcqTime: float = record(_F64, 0.0)
     dPinholeDiameter: float = record(_F64, -1.0)
