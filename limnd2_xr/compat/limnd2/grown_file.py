@@ -16,7 +16,7 @@ from limnd2_xr.compat.limnd2.pixels import stored_pixels
 from limnd2_xr.compat.limnd2.stores import FileStore
 from limnd2_xr.compat.limnd2.written_metadata import WrittenMetadata
 from limnd2_xr.container.update import update_chunks
-from limnd2_xr.errors import UnsupportedFeature
+from limnd2_xr.errors import StaleFile, UnsupportedFeature
 from limnd2_xr.frames.frame_stream import FrameStream
 from limnd2_xr.frames.pyramid import LEVEL_FAMILY, parse_level_name
 from limnd2_xr.model import raw as chunks
@@ -60,6 +60,7 @@ class GrownFile(FileTarget):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
+        self._was = _identity(path)
         self._old = FileChunker(FileStore(path))
         self._spool: FrameStream | None = None
         try:
@@ -150,13 +151,25 @@ class GrownFile(FileTarget):
         *,
         fill_missing: bool,
     ) -> None:
-        """Check everything, and change the file at one moment."""
+        """Check everything, and change the file at one moment.
+
+        Raises
+        ------
+        StaleFile
+            If somebody else changed it meanwhile: numbers of frames and metadata are
+            those of the file that was opened.
+        """
         made = self._metadata(attributes, experiment, picture)
         count = made.attributes.uiSequenceCount
         self._check_frames(count, fill_missing=fill_missing)
         made.check()
         put, remove = self._changes(made, extra)
         frames = _Frames(self._spool, self._new)
+        if (put or frames) and _identity(self.path) != self._was:
+            raise StaleFile(
+                "the file changed since it was opened to be added to; nothing was added",
+                path=self.name,
+            )
         self._old.finalize()
         if put or frames:
             update_chunks(self.path, put, remove, frames)
@@ -263,6 +276,12 @@ class GrownFile(FileTarget):
     def _remove_spool(self) -> None:
         if self._spool is not None:
             self._spool.rollback()
+
+
+def _identity(path: Path) -> tuple[int, ...]:
+    """Return what tells a file from the one it was before."""
+    found = path.stat()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 class _Frames(Mapping[int, bytes]):

@@ -17,7 +17,7 @@ from limnd2_xr.compat.limnd2.experiment_factory import ExperimentFactory
 from limnd2_xr.compat.limnd2.metadata_factory import MetadataFactory
 from limnd2_xr.compat.limnd2.reader import Nd2Reader
 from limnd2_xr.compat.limnd2.writer import Nd2Writer
-from limnd2_xr.errors import UnsupportedFeature
+from limnd2_xr.errors import StaleFile, UnsupportedFeature
 from limnd2_xr.frames.verify import verify
 from limnd2_xr.testing.synthetic import SyntheticSpec, TimeLoop, build
 
@@ -104,6 +104,23 @@ def test_additions_that_are_forgotten_are_told(path: Path) -> None:
     assert writer.imageAttributes.frameCount == 3
     del writer  # it only looked
     assert path.read_bytes() == before
+    assert alone(path)
+
+
+def test_of_two_that_add_the_second_hears_of_the_first(path: Path) -> None:
+    first, second, idle = (Nd2Writer(path, append=True) for _ in range(3))
+    for number, writer in enumerate((first, second)):
+        writer.imageAttributes = replace(writer.imageAttributes, uiSequenceCount=4)
+        writer.experiment = ExperimentFactory(t=4)()
+        writer.setImage(3, picture(number + 10))
+    first.finalize()
+    before = path.read_bytes()
+    with pytest.raises(StaleFile, match="nothing was added"):
+        second.finalize()
+    second.rollback()
+    idle.finalize()  # which changes nothing
+    assert path.read_bytes() == before
+    assert np.array_equal(images(path)[3], picture(10))
     assert alone(path)
 
 
