@@ -248,3 +248,28 @@ def test_what_finding_the_engine_imports() -> None:
     assert top <= ours
     assert {m for m in ours - top if not m.startswith("limnd2_xr.accessor.")} == set()
     assert {module for module in new if not module.startswith("limnd2_xr")} == set()
+
+
+def test_coordinates_in_memory_do_not_become_blocks(paths: list[Path]) -> None:
+    """Comparing them would compute a graph for each coordinate of each file."""
+    with xr.open_dataset(paths[0], engine="nd2", chunks={}) as one:
+        assert one["image"].chunks is not None
+        assert [name for name, c in one.coords.items() if c.chunks is not None] == []
+        assert one["time"].chunk(T=1).chunks == ((1, 1),)
+        assert one.chunk()["stage_x"].chunks == ((2,),)
+        one["time"][0] = 7.0
+        assert one["time"].values.tolist() == [7.0, 1.0]
+    with xr.open_mfdataset(paths, **PLAIN) as many:
+        assert [name for name, c in many.coords.items() if c.chunks is not None] == []
+        assert many["image"].chunks is not None
+
+
+def test_times_that_lie_with_the_frames_are_read_when_they_are_needed(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "uncached.nd2"
+    write(path, field_of(0, omit_chunks=frozenset({"CustomData|AcqTimesCache!"})))
+    with xr.open_dataset(path, engine="nd2", chunks={}) as one:
+        assert one["time"].chunks is not None
+        assert one["stage_x"].chunks is None
+        assert one["time"].values.tolist() == [0.0, 1.0]
