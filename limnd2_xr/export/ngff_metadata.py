@@ -57,11 +57,13 @@ def multiscales_of(
     name
         Of the image.
     method
-        How smaller copies are made.
+        How smaller copies are made; not told where there are none.
     """
     entry = multiscales_entry(
         name, axes, {str(level): _factors(sizes, level) for level in range(len(sizes))}
     )
+    if len(sizes) == 1:
+        return entry
     description = (
         "mean of 2 x 2 pixels, halves to the even neighbour"
         if method == "mean"

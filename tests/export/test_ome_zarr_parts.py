@@ -207,3 +207,10 @@ def test_a_single_row_is_not_scaled() -> None:
     scale, translation = made["datasets"][2]["coordinateTransformations"]
     assert scale["scale"] == [2.0, 8.0]
     assert translation["translation"] == [10.0, 13.0]
+    assert made["type"] == "mean"
+
+
+def test_of_smaller_copies_is_told_only_where_there_are_some() -> None:
+    axes = [Axis(dim=dim, scale=2.0, start=10.0) for dim in "YX"]
+    made = multiscales_of(axes, ((6, 8),), "a", "mean")
+    assert not {"type", "metadata"} & made.keys()
