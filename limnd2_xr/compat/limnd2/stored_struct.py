@@ -267,18 +267,30 @@ def _read_as(kind: LvType, value: Value, default: Any) -> Any:
 
 
 def _add(out: Level, entry: Field[Any], value: Any, stored: Level | None) -> None:
+    """Add a field; `stored` is the tree that has it, None if none has."""
     meta = entry.metadata
     if "kind" in meta:
         _add_record(out, entry, value, stored)
-    elif "items" in meta:
-        before = stored.level(entry.name) if stored is not None else None
+        return
+    at = _place(stored, entry.name) if stored is not None else 0
+    was = stored.values[at] if stored is not None else None
+    before = was if isinstance(was, Level) else None
+    made: Level | None = None
+    if "items" in meta:
         if value or before is not None:
-            out.add(entry.name, LvType.LEVEL, _list(value, before, meta["item_name"]))
+            made = _list(value, before, meta["item_name"])
     elif value is not None:
-        out.add(entry.name, LvType.LEVEL, value.to_tree())
-    elif stored is not None and not isinstance(stored[entry.name], Level):
-        at = stored.names.index(entry.name)
+        made = value.to_tree()
+    if made is not None:
+        kind = LvType.LEVEL if before is None or stored is None else stored.kinds[at]
+        out.add(entry.name, kind, made)
+    elif stored is not None and (before is None or _class_in(entry, stored) is None):
         out.add(entry.name, stored.kinds[at], stored.values[at])
+
+
+def _place(tree: Level, name: str) -> int:
+    """Return where a tag is: of repeated ones the last counts."""
+    return len(tree.names) - 1 - tree.names[::-1].index(name)
 
 
 def _add_record(
@@ -286,7 +298,7 @@ def _add_record(
 ) -> None:
     kind: LvType = entry.metadata["kind"]
     if stored is not None:
-        at = len(stored.names) - 1 - stored.names[::-1].index(entry.name)
+        at = _place(stored, entry.name)
         found = stored.kinds[at]
         if value in (
             stored.values[at],
@@ -305,18 +317,19 @@ def _add_record(
 
 
 def _list(items: list[StoredStruct], before: Level | None, name: str) -> Level:
-    """Return the level of a list; items keep the names that they had."""
+    """Return the level of a list; items keep the names that they had, others stay."""
     out = Level()
-    names = []
+    left = list(enumerate(items))
     if before is not None:
-        names = [
-            n
-            for n, v in zip(before.names, before.values, strict=True)
-            if isinstance(v, Level)
-        ]
-    for number, item in enumerate(items):
-        known = names[number] if number < len(names) else name.format(number)
-        out.add(known, LvType.LEVEL, item.to_tree())
+        for known, kind, value in zip(
+            before.names, before.kinds, before.values, strict=True
+        ):
+            if not isinstance(value, Level):
+                out.add(known, kind, value)
+            elif left:
+                out.add(known, kind, left.pop(0)[1].to_tree())
+    for number, item in left:
+        out.add(name.format(number), LvType.LEVEL, item.to_tree())
     return out
 
 

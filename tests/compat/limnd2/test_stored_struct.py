@@ -9,7 +9,7 @@ from dataclasses import FrozenInstanceError, asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, example, given
 
 from limnd2_xr.compat import limnd2
 from limnd2_xr.compat.limnd2.attributes import (
@@ -24,6 +24,7 @@ from limnd2_xr.compat.limnd2.picture_enums import AxisDescription, TimeSourceTyp
 from limnd2_xr.compat.limnd2.stored_struct import StoredStruct, record, struct, structs
 from limnd2_xr.compat.limnd2.textinfo import AppInfo, ImageTextInfo
 from limnd2_xr.frames.store import FrameStore
+from limnd2_xr.model.fields import unwrap
 from limnd2_xr.testing.strategies import levels
 from limnd2_xr.variants.decode import decode
 from limnd2_xr.variants.encode import encode
@@ -78,9 +79,31 @@ def test_chunks_of_real_files_are_given_back_byte_for_byte(each_real: Path) -> N
         assert CLASSES[name].from_lv(payload).to_lv() == payload
 
 
+def tree_of(name: str, kind: LvType, value: Any) -> Level:
+    out = Level()
+    out.add(name, kind, value)
+    return out
+
+
+def is_wrapped(tree: Level) -> bool:
+    """Say whether a struct in a tree has a wrapper without a name, which is dropped."""
+    inner = unwrap(tree)
+    named = [
+        v for n, v in zip(inner.names, inner.values, strict=True) if n in {"c", "d"}
+    ]
+    within = [value for value in named if isinstance(value, Level)]
+    within += [child for value in within for child in value.levels()]
+    return any(unwrap(value) is not value for value in within)
+
+
 @given(tree=levels())
-def test_any_tree_is_given_back(tree: Level) -> None:
-    assert Tree.from_var(tree).to_tree() == tree
+@example(tree=tree_of("", LvType.LEVEL, Level()))
+@example(tree=tree_of("d", LvType.BOOL, False))
+@example(tree=tree_of("d", LvType.OLD_LEVEL, tree_of("x", LvType.INT32, 5)))
+@example(tree=tree_of("c", LvType.OLD_LEVEL, Level()))
+def test_any_tree_is_given_back_without_its_wrapper(tree: Level) -> None:
+    assume(not is_wrapped(tree))
+    assert Tree.from_var(tree).to_tree() == unwrap(tree)
 
 
 @pytest.mark.realdata
@@ -221,6 +244,22 @@ def test_a_value_keeps_the_type_that_is_stored() -> None:
     tree.add("uiWidth", LvType.UINT64, 7)
     edited = replace(ImageAttributes.from_var(tree), uiWidth=9)
     assert edited.to_tree().kinds == [LvType.UINT64]
+
+
+def test_items_of_a_list_change_and_what_is_between_them_stays() -> None:
+    items = Level()
+    items.add("first", LvType.LEVEL, tree_of("b", LvType.UINT32, 1))
+    items.add("uiMore", LvType.UINT32, 7)
+    items.add("second", LvType.LEVEL, tree_of("b", LvType.UINT32, 2))
+    found = Tree.from_var(tree_of("d", LvType.LEVEL, items))
+    longer = replace(found, d=[*found.d, Leaf(b=9)]).to_tree()
+    assert longer.level("d", create=True).names == ["first", "uiMore", "second", "d2"]
+    shorter = replace(found, d=found.d[1:]).to_tree()
+    assert shorter.level("d", create=True).names == ["first", "uiMore"]
+    assert Tree.from_var(shorter).d == found.d[1:]
+    assert replace(found, d=[]).to_tree().level("d", create=True).names == ["uiMore"]
+    struct_ = Tree.from_var(tree_of("c", LvType.LEVEL, Level()))
+    assert "c" not in replace(struct_, c=None).to_tree()
 
 
 def test_a_field_of_another_kind_is_its_default() -> None:
