@@ -183,9 +183,10 @@ def dataset_of(state: StoreState, skip: frozenset[str] = frozenset()) -> xr.Data
         }
     labels = {name: v for name, v in made.items() if v.dims == (name,)}
     others = {n: with_file_keys(v) for n, v in made.items() if n not in labels}
-    # Through `Coordinates` the others would become variables as any others.
+    # Through `Coordinates` the others would become variables as any others. Indexes are
+    # made here: xarray would make them of a copy of the dataset, which takes longer.
     dataset = xr.Dataset(
-        {**variables, **others}, xr.Coordinates(labels, indexes={}), attrs
+        {**variables, **others}, xr.Coordinates(labels), attrs
     ).set_coords(list(others))
     dataset.encoding["source"] = source
     dataset.set_close(manager.close)
