@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -167,6 +168,17 @@ def our_values(path: Path) -> Work:
     return Work(run, dataset.close)
 
 
+def our_stored(path: Path) -> Work:
+    """Read all pixels with components side by side, which is what nd2 gives."""
+    import numpy as np
+
+    from limnd2_xr.frames.store import FrameStore
+
+    store = FrameStore.open(path)
+    numbers = np.arange(store.table.n_frames)
+    return Work(functools.partial(store.read_stored, numbers), store.close)
+
+
 def nd2_sum(path: Path) -> Work:
     import nd2
 
@@ -292,12 +304,20 @@ def cases() -> Iterator[tuple[str, Case]]:
         work = (nd2_labelled, our_labelled, raw_whole)
         case = _case(title, str(path), *work, over_nd2=1, repeats=30)
         yield f"label-{path.stem}", case
-    whole = (nd2_asarray, our_values, raw_frames)
-    for name, what, file, over_nd2, over_raw in (
-        ("stack", "2048² uint16 frames", "stack", 1, 1.25),
-        ("two-channels", "two channels, C-contiguous", "two_channels", 1, 2),
-        ("zlib", "zlib frames with photon noise", "zlib", 3, None),
+    for name, what, file, ours, over_nd2, over_raw in (
+        ("stack", "2048² uint16 frames", "stack", our_values, 1, 1.25),
+        ("two-channels", "two channels, as stored", "two_channels", our_stored, 1, 2),
+        (
+            "two-channels-apart",
+            "two channels, C-contiguous",
+            "two_channels",
+            our_values,
+            None,  # nd2 has no such result
+            2,
+        ),
+        ("zlib", "zlib frames with photon noise", "zlib", our_values, 3, None),
     ):
+        whole = (nd2_asarray, ours, raw_frames)
         title = f"full read, {what}"
         case = _case(
             title, file, *whole, over_nd2=over_nd2, over_raw=over_raw, repeats=3
