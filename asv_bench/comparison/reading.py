@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -176,7 +175,7 @@ def our_stored(path: Path) -> Work:
 
     store = FrameStore.open(path)
     numbers = np.arange(store.table.n_frames)
-    return Work(functools.partial(store.read_stored, numbers), store.close)
+    return Work(lambda: store.read_stored(numbers).transpose(0, 3, 1, 2), store.close)
 
 
 def nd2_sum(path: Path) -> Work:
