@@ -32,9 +32,12 @@ _WRAPPERS = (
 class FileVariable(xr.Variable):
     """A variable that is read from an .nd2 file, until it is in memory.
 
-    Only `chunk` differs from that of `xarray.Variable`: the names of dask arrays hold a
+    `chunk` differs from that of `xarray.Variable`: the names of dask arrays hold a
     digest of what the file was like when it was opened, and with ``"auto"`` blocks are
     made of the blocks that suit the file. It returns a plain `xarray.Variable`.
+
+    And what opening found out already, such as most coordinates, counts as being in
+    memory, although xarray wraps it: ``open_dataset(chunks=...)`` leaves it there.
     """
 
     __slots__ = ()
@@ -92,9 +95,7 @@ class FileVariable(xr.Variable):
 
     @property
     def _in_memory(self) -> bool:
-        data = self._data
-        while isinstance(data, _WRAPPERS):
-            data = data.array
+        data = _innermost(self._data)
         return isinstance(data, np.ndarray | indexing.NumpyIndexingAdapter)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -104,7 +105,7 @@ class FileVariable(xr.Variable):
 
 
 def with_file_keys(variable: xr.Variable) -> xr.Variable:
-    """Return the same variable, with keys that change with its file if it is of one.
+    """Return the same variable as one of a file, whose keys change with it.
 
     Parameters
     ----------
@@ -117,9 +118,15 @@ def with_file_keys(variable: xr.Variable) -> xr.Variable:
 
 def _file_array(data: Any) -> FileArray | None:
     """Return the array of a file that lazy data index; None if they are another's."""
+    found = _innermost(data)
+    return found if isinstance(found, FileArray) else None
+
+
+def _innermost(data: Any) -> Any:
+    """Return what xarray has wrapped."""
     while isinstance(data, _WRAPPERS):
         data = data.array
-    return data if isinstance(data, FileArray) else None
+    return data
 
 
 def _with_token(name: str, array: FileArray) -> str:

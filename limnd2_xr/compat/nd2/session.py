@@ -117,8 +117,7 @@ class Session:
         """
         with self._lock:
             if self.closed:
-                self._store, self._handle = self._reopened(), None
-                self._store.keep_mapped()
+                self._store, self._handle = _kept(self._reopened()), None
 
     def close(self) -> None:
         """Close the file, also one that was given open."""
@@ -178,9 +177,7 @@ class Session:
         self._handle, self.was_open = None, False
         self._lock = threading.RLock()
         self._borrowed, self._borrowers = None, 0
-        self._store = None if state["closed"] else self._reopened()
-        if self._store is not None:
-            self._store.keep_mapped()
+        self._store = None if state["closed"] else _kept(self._reopened())
 
     def __dask_tokenize__(self) -> str:
         return self.token
@@ -238,5 +235,10 @@ def _opened(spec: SourceSpec) -> FrameStore:
         raise OSError(
             f"file {spec.name!r} not recognized as ND2.  First 4 bytes: {magic!r}"
         ) from error
-    store.keep_mapped()  # as nd2 does
+    return _kept(store)
+
+
+def _kept(store: FrameStore) -> FrameStore:
+    """Let the file stay mapped while it is open, as nd2 does."""
+    store.keep_mapped()
     return store
